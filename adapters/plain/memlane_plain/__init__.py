@@ -1,0 +1,7 @@
+"""memlane for plain services: `connect()`, settings, and the client for synchronous code."""
+
+from memlane_plain.connection import connect, connect_with
+from memlane_plain.settings import Settings
+from memlane_plain.sync import SyncMemoryClient
+
+__all__ = ("Settings", "SyncMemoryClient", "connect", "connect_with")

@@ -1,0 +1,1 @@
+"""Measurements: one file for each question asked; the README says how to repeat them."""

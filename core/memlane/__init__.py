@@ -1,0 +1,78 @@
+"""Long-term memory for AI agents that its owner can trust."""
+
+from memlane.client import MemoryClient
+from memlane.errors import (
+    BackendError,
+    CapabilityError,
+    ConflictError,
+    DeadlineExceededError,
+    EmbeddingSpaceError,
+    InvalidCursorError,
+    InvalidFilterError,
+    IsolationError,
+    LoopError,
+    MemlaneError,
+    MissingExtraError,
+    NotFoundError,
+    PartialWriteError,
+    ScopeError,
+    StoreFileError,
+    StoreLockedError,
+    ValidationError,
+)
+from memlane.filters import Filter
+from memlane.limits import Limits
+from memlane.scope import Scope, Tenancy
+from memlane.scoped import ScopedMemory
+from memlane.types import (
+    ForgetReceipt,
+    Match,
+    MemoryContext,
+    MemoryRecord,
+    Message,
+    MetadataValue,
+    NamespaceQuery,
+    NewMemory,
+    Page,
+    RetrievalMode,
+    RetrievalOptions,
+    Source,
+)
+
+__all__ = (
+    "BackendError",
+    "CapabilityError",
+    "ConflictError",
+    "DeadlineExceededError",
+    "EmbeddingSpaceError",
+    "Filter",
+    "ForgetReceipt",
+    "InvalidCursorError",
+    "InvalidFilterError",
+    "IsolationError",
+    "Limits",
+    "LoopError",
+    "Match",
+    "MemlaneError",
+    "MemoryClient",
+    "MemoryContext",
+    "MemoryRecord",
+    "Message",
+    "MetadataValue",
+    "MissingExtraError",
+    "NamespaceQuery",
+    "NewMemory",
+    "NotFoundError",
+    "Page",
+    "PartialWriteError",
+    "RetrievalMode",
+    "RetrievalOptions",
+    "Scope",
+    "ScopeError",
+    "ScopedMemory",
+    "Source",
+    "StoreFileError",
+    "StoreLockedError",
+    "Tenancy",
+    "ValidationError",
+)

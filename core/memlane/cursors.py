@@ -1,0 +1,68 @@
+"""Cursors a caller may keep: bound to the scope and query they came from, and to nothing edited."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+
+from memlane.errors import InvalidCursorError
+from memlane.filters import Filter
+from memlane.scope import Scope
+
+__all__ = ("decode_cursor", "encode_cursor")
+
+_CHECK_CHARS = 16
+_REMEDY = "start again without a cursor, or pass it with the scope, namespace and filter it is of"
+
+
+def _check(place: str, scope: Scope, namespace: str, condition: Filter | None) -> str:
+    # Not a secret: the reach of each call keeps records apart. This tells an edited cursor, or one
+    # of another listing, from a right one before it can skip or repeat records.
+    bound = [
+        place,
+        scope.tenant,
+        scope.user,
+        scope.agent,
+        scope.session,
+        namespace,
+        None if condition is None else condition.to_json(),
+    ]
+    raw = json.dumps(bound, sort_keys=True).encode()
+    return hashlib.sha256(raw).hexdigest()[:_CHECK_CHARS]
+
+
+def encode_cursor(
+    place: str | None, *, scope: Scope, namespace: str, condition: Filter | None
+) -> str | None:
+    """Return the public form of a backend's cursor."""
+    if place is None:
+        return None
+    raw = f"1{_check(place, scope, namespace, condition)}{place}".encode()
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def decode_cursor(
+    cursor: object, *, scope: Scope, namespace: str, condition: Filter | None
+) -> str | None:
+    """Return the backend's own cursor.
+
+    Raises:
+        InvalidCursorError: Not a cursor, an edited one, or one of another listing.
+    """
+    if cursor is None:
+        return None
+    try:
+        if not isinstance(cursor, str):
+            raise TypeError("not a string")  # noqa: TRY301 - one place says what is wrong
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        text = raw.decode()
+    except (TypeError, ValueError, binascii.Error) as exc:
+        raise InvalidCursorError("this is not a cursor", scope=scope, remedy=_REMEDY) from exc
+    version, check, place = text[:1], text[1 : 1 + _CHECK_CHARS], text[1 + _CHECK_CHARS :]
+    if version != "1" or check != _check(place, scope, namespace, condition):
+        raise InvalidCursorError(
+            "this cursor is of another listing, or was edited", scope=scope, remedy=_REMEDY
+        )
+    return place

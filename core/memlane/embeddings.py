@@ -1,0 +1,204 @@
+"""Between texts and an embedder: batches, windows, checks, and a cache that forgets with its owner.
+
+An embedder knows nothing of scopes; this is where each vector is kept apart by tenant and user.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+
+from memlane.errors import EmbeddingSpaceError
+from memlane.lexical import terms
+from memlane.protocols import Embedder, EmbeddingSpace, Purpose, RecordPart, Terms, Vector
+from memlane.runtime import SingleFlight, WorkerThreads
+from memlane.scope import Scope
+from memlane.windows import clip, windows
+
+__all__ = ("Embeddings", "VectorCache")
+
+_INLINE_CHARS = 2_000  # cutting this much text takes less time than a hop to another thread
+
+_Key = tuple[str, bytes]
+
+
+class VectorCache:
+    """Query vectors by keyed hash of their text, least recently used first to go.
+
+    A tenant may hold at most a quarter of the whole, so that none empties it for the others. The
+    key is drawn per process: what is in memory tells nobody which questions were asked.
+
+    Args:
+        size: Vectors at most.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._share = max(1, size // 4)
+        self._secret = secrets.token_bytes(32)
+        self._lock = threading.Lock()
+        self._tenants: OrderedDict[str | None, OrderedDict[_Key, Vector]] = OrderedDict()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def key(self, scope: Scope, text: str, space: str) -> _Key:
+        """Return the key of a text for a user."""
+        raw = f"{space}\0{text}".encode("utf-8", "surrogatepass")
+        return scope.user, hashlib.blake2b(raw, key=self._secret, digest_size=16).digest()
+
+    def get(self, scope: Scope, key: _Key) -> Vector | None:
+        """Return the vector and count it as just used."""
+        with self._lock:
+            rows = self._tenants.get(scope.tenant)
+            if rows is None or key not in rows:
+                return None
+            rows.move_to_end(key)
+            self._tenants.move_to_end(scope.tenant)
+            return rows[key]
+
+    def put(self, scope: Scope, key: _Key, vector: Vector) -> None:
+        """Keep a vector, letting go of the tenant's or the whole's oldest where needed."""
+        if not self._size:
+            return
+        with self._lock:
+            rows = self._tenants.setdefault(scope.tenant, OrderedDict())
+            self._tenants.move_to_end(scope.tenant)
+            self._count += key not in rows
+            rows[key] = vector
+            rows.move_to_end(key)
+            if len(rows) > self._share:
+                rows.popitem(last=False)
+                self._count -= 1
+            while self._count > self._size:
+                oldest, rows = next(iter(self._tenants.items()))
+                rows.popitem(last=False)
+                self._count -= 1
+                if not rows:
+                    del self._tenants[oldest]
+
+    def forget(self, scope: Scope) -> None:
+        """Drop all vectors of the scope's user."""
+        with self._lock:
+            rows = self._tenants.get(scope.tenant)
+            if rows is None:
+                return
+            for key in [key for key in rows if key[0] == scope.user]:
+                del rows[key]
+                self._count -= 1
+            if not rows:
+                del self._tenants[scope.tenant]
+
+
+def check_vectors(vectors: Vector, *, count: int, space: EmbeddingSpace) -> Vector:
+    """Return vectors as float32 (count, dimensions) when each has a direction.
+
+    Raises:
+        EmbeddingSpaceError: Another shape, a number that is not finite, or a zero vector.
+    """
+    found = np.asarray(vectors, dtype=np.float32)
+    if found.shape != (count, space.dimensions):
+        raise EmbeddingSpaceError(
+            f"the embedder answered shape {found.shape} where {(count, space.dimensions)} was due",
+            remedy=f"check that the model really is {space.id}",
+        )
+    if not np.isfinite(found).all():
+        raise EmbeddingSpaceError(
+            "the embedder answered NaN or infinite numbers", remedy="check the model and its input"
+        )
+    if not np.any(found, axis=1).all():
+        raise EmbeddingSpaceError(
+            "the embedder answered a zero vector, which is near to nothing",
+            remedy="check the model and its input",
+        )
+    return found
+
+
+def _cut(texts: Sequence[str], max_chars: int) -> list[list[tuple[int, int, str, Terms]]]:
+    cut: list[list[tuple[int, int, str, Terms]]] = []
+    for text in texts:
+        parts = [(0, len(text), clip(text, max_chars), terms(text))]
+        parts += [
+            (start, end, text[start:end], terms(text[start:end]))
+            for start, end in windows(text, max_chars=max_chars)
+        ]
+        cut.append(parts)
+    return cut
+
+
+class Embeddings:
+    """An embedder with everything the client needs around it.
+
+    Args:
+        embedder: The model.
+        workers: Threads for cutting long texts.
+        cached_queries: Query vectors kept at most.
+    """
+
+    def __init__(self, embedder: Embedder, *, workers: WorkerThreads, cached_queries: int) -> None:
+        self._embedder = embedder
+        self._workers = workers
+        self._cache = VectorCache(cached_queries)
+        self._flight: SingleFlight[Vector] = SingleFlight()
+
+    @property
+    def space(self) -> EmbeddingSpace:
+        """The embedder's space."""
+        return self._embedder.space
+
+    async def query_vector(self, text: str, *, scope: Scope) -> Vector:
+        """Return the vector (dimensions,) of a query; the same query at once is embedded once."""
+        key = self._cache.key(scope, text, self.space.id)
+        if (known := self._cache.get(scope, key)) is not None:
+            return known
+
+        async def embed() -> Vector:
+            vectors = await self._embed([clip(text, self._embedder.max_chars)], purpose="query")
+            first: Vector = vectors[0]
+            return first
+
+        vector = await self._flight.run((scope.tenant, *key), embed)
+        self._cache.put(scope, key, vector)
+        return vector
+
+    async def document_parts(self, texts: Sequence[str]) -> list[tuple[RecordPart, ...]]:
+        """Return the parts of each text: the whole, and sentence windows when it is long."""
+        limit = self._embedder.max_chars
+        if sum(map(len, texts)) > _INLINE_CHARS:
+            cut = await self._workers.run(_cut, texts, limit)
+        else:
+            cut = _cut(texts, limit)
+        vectors = await self._embed(
+            [part[2] for parts in cut for part in parts], purpose="document"
+        )
+        rows = iter(vectors)
+        return [
+            tuple(
+                RecordPart(start=start, end=end, vector=next(rows), terms=words)
+                for start, end, _, words in parts
+            )
+            for parts in cut
+        ]
+
+    def forget(self, scope: Scope) -> None:
+        """Drop what is cached of the scope's user."""
+        self._cache.forget(scope)
+
+    async def _embed(self, texts: Sequence[str], *, purpose: Purpose) -> Vector:
+        space, step = self.space, max(1, self._embedder.max_batch)
+        batches = [
+            check_vectors(
+                await self._embedder.embed(texts[at : at + step], purpose=purpose),
+                count=len(texts[at : at + step]),
+                space=space,
+            )
+            for at in range(0, len(texts), step)
+        ]
+        joined: Vector = batches[0] if len(batches) == 1 else np.concatenate(batches)
+        return joined

@@ -1,0 +1,46 @@
+"""Forgetting a scope, and proving it."""
+
+from __future__ import annotations
+
+from memlane.protocols import SupportsScrub, VectorBackend
+from memlane.scope import Reach, Scope
+from memlane.types import ForgetReceipt
+
+__all__ = ("forget",)
+
+_PASSES = 3  # records stored while the scope is being forgotten are met by a later pass
+
+
+async def forget(backend: VectorBackend, scope: Scope, *, batch: int) -> ForgetReceipt:
+    """Delete all that a scope contains, expired records too, then read again to prove it.
+
+    Interrupted and repeated it ends in the same state. A caller that keeps storing meanwhile
+    leaves `verified_empty` False.
+    """
+    reach = Reach.whole(scope, now=None)
+    found: set[tuple[str | None, str]] = set()
+    deleted = 0
+    for _ in range(_PASSES):
+        cursor: str | None = None
+        met = 0
+        while True:
+            page = await backend.scan(reach=reach, cursor=cursor, limit=batch)
+            ids = list(dict.fromkeys(record.id for record in page.records))
+            met += len(ids)
+            found.update((record.scope.agent, record.id) for record in page.records)
+            if ids:
+                deleted += await backend.delete(ids, reach=reach)
+            if page.cursor is None:
+                break
+            cursor = page.cursor
+        if not met:
+            break
+    left = [record.id for record in (await backend.scan(reach=reach, limit=batch)).records]
+    residue = await backend.scrub(scope=scope) if isinstance(backend, SupportsScrub) else "unknown"
+    return ForgetReceipt(
+        found=len(found),
+        deleted=deleted,
+        failed=tuple(left),
+        verified_empty=not left,
+        residue=residue,
+    )

@@ -1,0 +1,180 @@
+"""What can go wrong, by what the caller can do about it.
+
+Every error is a `MemlaneError` and, where Python has a matching builtin, that builtin too. The
+text names operation, tenant, a keyed hash of the user and a remedy; it never holds a credential,
+a memory's text or the user's id. The scope itself is the attribute `scope`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from memlane.scope import Scope
+    from memlane.types import MemoryRecord
+
+__all__ = (
+    "BackendError",
+    "CapabilityError",
+    "ConflictError",
+    "DeadlineExceededError",
+    "EmbeddingSpaceError",
+    "InvalidCursorError",
+    "InvalidFilterError",
+    "IsolationError",
+    "LoopError",
+    "MemlaneError",
+    "MissingExtraError",
+    "NotFoundError",
+    "PartialWriteError",
+    "ScopeError",
+    "StoreFileError",
+    "StoreLockedError",
+    "ValidationError",
+    "hashed_user",
+    "naming",
+)
+
+# One key per process: the hash lets two log lines be matched, and tells nobody else who it was.
+_HASH_KEY = secrets.token_bytes(16)
+
+
+def hashed_user(user: str) -> str:
+    """Return a short keyed hash of a user id, equal within this process only."""
+    raw = user.encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(raw, key=_HASH_KEY, digest_size=4).hexdigest()
+
+
+class MemlaneError(Exception):
+    """Anything memlane raises on purpose.
+
+    Args:
+        reason: What failed, as one sentence without a full stop.
+        operation: The verb that was asked for, such as `store`.
+        scope: Whose memory it was about; kept as an attribute, hashed in the text.
+        remedy: What to do about it, as one sentence without a full stop.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        operation: str | None = None,
+        scope: Scope | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.operation = operation
+        self.scope = scope
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        where = [self.operation] if self.operation else []
+        if self.scope is not None:
+            where.append(f"tenant={self.scope.tenant or '-'} user#{hashed_user(self.scope.user)}")
+        text = f"{' '.join(where)}: {self.reason}" if where else self.reason
+        return f"{text}; {self.remedy}" if self.remedy else text
+
+
+class ValidationError(MemlaneError, ValueError):
+    """An argument cannot be accepted; nothing was sent and nothing was paid for."""
+
+
+class ScopeError(ValidationError):
+    """The scope is malformed, or the client's tenancy does not allow it."""
+
+
+class InvalidFilterError(ValidationError):
+    """A filter says something that S3 Vectors, and so every backend, refuses."""
+
+
+class InvalidCursorError(ValidationError):
+    """A cursor was edited, is of another version, or belongs to another scope or query."""
+
+
+class EmbeddingSpaceError(ValidationError):
+    """A vector does not belong to the space asked for: dimension, model, or not a finite number."""
+
+
+class NotFoundError(MemlaneError, LookupError):
+    """No such record in this scope. A record of another scope says exactly the same."""
+
+
+class ConflictError(MemlaneError):
+    """The record exists already, or is at another version than the one expected."""
+
+
+class IsolationError(MemlaneError, PermissionError):
+    """A backend or provider answered with something of another scope. Nothing is returned."""
+
+
+class DeadlineExceededError(MemlaneError, TimeoutError):
+    """The call did not finish within its deadline."""
+
+
+class CapabilityError(MemlaneError, NotImplementedError):
+    """This backend cannot do what was asked; the remedy names what can."""
+
+
+class BackendError(MemlaneError):
+    """The backend failed in a way that retrying the same call may or may not cure."""
+
+
+class StoreFileError(BackendError, OSError):
+    """A store file is missing its folder, corrupt, newer than this program, or read-only."""
+
+
+class StoreLockedError(BackendError, TimeoutError):
+    """Another process kept the store file locked for longer than the busy timeout."""
+
+
+class LoopError(MemlaneError, RuntimeError):
+    """A synchronous call was made where it would block the very loop that must answer it."""
+
+
+class MissingExtraError(MemlaneError, ImportError):
+    """An optional dependency is not installed; the text has the install command."""
+
+
+class PartialWriteError(MemlaneError):
+    """Some of several records were stored before the failure; `stored` says which.
+
+    Args:
+        reason: What failed.
+        stored: The records that are durable, in the order they were given.
+        operation: The verb that was asked for.
+        scope: Whose memory it was about.
+        remedy: What to do about it.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        stored: Sequence[MemoryRecord],
+        operation: str | None = None,
+        scope: Scope | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(reason, operation=operation, scope=scope, remedy=remedy)
+        self.stored = tuple(stored)
+
+
+@contextmanager
+def naming(operation: str, scope: Scope | None = None) -> Generator[None]:
+    """Let errors from within say which verb and whose memory they were about."""
+    try:
+        yield
+    except MemlaneError as error:
+        if error.operation is None:
+            error.operation = operation
+        if error.scope is None:
+            error.scope = scope
+        raise

@@ -1,0 +1,178 @@
+"""What both local backends refuse, in the same words, before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+import numpy as np
+
+from memlane.errors import (
+    BackendError,
+    ConflictError,
+    EmbeddingSpaceError,
+    InvalidCursorError,
+    IsolationError,
+    ValidationError,
+)
+from memlane.protocols import IndexedRecord
+from memlane.scope import Scope
+
+__all__ = (
+    "check_dimensions",
+    "check_limit",
+    "check_space",
+    "check_upsert",
+    "check_version",
+    "closed_error",
+    "decode_place",
+    "encode_place",
+)
+
+_FORM: Final = "1"  # of a cursor; another number is another program's
+
+
+def check_upsert(
+    records: Sequence[IndexedRecord], *, scope: Scope, expected_version: int | None
+) -> None:
+    """Refuse records of anybody but `scope`, vectors that are none, and ambiguous conditions.
+
+    Raises:
+        IsolationError: A record is of another tenant, user or agent.
+        EmbeddingSpaceError: A vector is empty, not flat, or not finite.
+        ConflictError: A condition is on one id twice: the second cannot hold.
+    """
+    owner = (scope.tenant, scope.user, scope.agent)
+    for item in records:
+        theirs = item.record.scope
+        if (theirs.tenant, theirs.user, theirs.agent) != owner:
+            raise IsolationError(
+                "a record to be stored is of another tenant, user or agent",
+                operation="upsert",
+                scope=scope,
+                remedy="store each scope's records in a call of their own",
+            )
+        for part in item.parts:
+            vector = part.vector
+            if vector.ndim != 1 or not len(vector) or not np.isfinite(vector).all():
+                raise EmbeddingSpaceError(
+                    "a vector is not a flat array of finite numbers",
+                    operation="upsert",
+                    scope=scope,
+                    remedy="check the embedder",
+                )
+    if expected_version is not None:
+        ids = [item.record.id for item in records]
+        if len(set(ids)) < len(ids):
+            raise ConflictError(
+                "one record is to be stored twice under a condition on its version",
+                operation="upsert",
+                scope=scope,
+                remedy="pass each record once",
+            )
+
+
+def check_version(record_id: str, have: int, expected: int | None, *, scope: Scope) -> None:
+    """Compare the version of a stored record, 0 when there is none, with the one expected.
+
+    Raises:
+        ConflictError: They differ.
+    """
+    if expected is None or have == expected:
+        return
+    if expected == 0:
+        raise ConflictError(
+            f"record {record_id!r} exists already",
+            operation="upsert",
+            scope=scope,
+            remedy="use update to change it, or store under another id",
+        )
+    found = f"is at version {have}" if have else "does not exist"
+    raise ConflictError(
+        f"record {record_id!r} {found}; version {expected} was expected",
+        operation="upsert",
+        scope=scope,
+        remedy="get it again and repeat the update with that version",
+    )
+
+
+def check_space(space: str, known: Collection[str], *, scope: Scope) -> None:
+    """Refuse a space that is not among those a tenant's records belong to.
+
+    Raises:
+        EmbeddingSpaceError: It is another.
+    """
+    if known and space not in known:
+        raise EmbeddingSpaceError(
+            f"this tenant's records belong to the embedding space {', '.join(sorted(known))}, "
+            f"not {space}",
+            operation="ensure_index",
+            scope=scope,
+            remedy="use the embedder they were stored with, or reembed the tenant",
+        )
+
+
+def check_dimensions(space: str, have: int, known: int, *, scope: Scope) -> None:
+    """Refuse a vector that is not as long as the others of its space, where there are any.
+
+    Raises:
+        EmbeddingSpaceError: It is longer or shorter.
+    """
+    if known and have != known:
+        raise EmbeddingSpaceError(
+            f"a vector has {have} dimensions; the embedding space {space} has {known}",
+            operation="upsert",
+            scope=scope,
+            remedy="store with one embedder per space",
+        )
+
+
+def check_limit(limit: int) -> None:
+    """Refuse a page of nothing.
+
+    Raises:
+        ValidationError: `limit` is below 1.
+    """
+    if limit < 1:
+        raise ValidationError("limit is below 1", operation="scan", remedy="ask for at least one")
+
+
+def closed_error(operation: str | None, scope: Scope | None = None) -> BackendError:
+    """Return what every call on something that was closed raises."""
+    return BackendError(
+        "it is closed", operation=operation, scope=scope, remedy="open another client"
+    )
+
+
+def encode_place(owner: int, order: int) -> str:
+    """Return the cursor behind the record at `order` among those of `owner`."""
+    return f"{_FORM}.{owner}.{order}"
+
+
+def decode_place(cursor: str | None, *, owner: int) -> int:
+    """Return the stored order after which a page begins; 0 at the start.
+
+    A user who was forgotten and came back is another `owner`: all that is there now was stored
+    after the cursor was made.
+
+    Raises:
+        InvalidCursorError: Not a cursor of these backends.
+    """
+    if cursor is None:
+        return 0
+    form, _, rest = cursor.partition(".")
+    whose, _, order = rest.partition(".")
+    if form != _FORM or not _is_number(whose) or not _is_number(order):
+        raise InvalidCursorError(
+            "this is not a cursor of a local store",
+            operation="scan",
+            remedy="start again without a cursor",
+        )
+    return int(order) if int(whose) == owner else 0
+
+
+_MAX_DIGITS: Final = 18  # below 2**63, and int() of a hostile text stays cheap
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS

@@ -1,0 +1,131 @@
+"""What lies in a store file, and how an older one becomes a current one."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+__all__ = ("APPLICATION_ID", "MIGRATIONS", "Migration", "migrate", "version_of")
+
+APPLICATION_ID: Final = int.from_bytes(b"mlan", "big")
+"""Marks a SQLite file as ours; one without it is somebody else's and is never touched."""
+
+Migration: TypeAlias = Callable[[sqlite3.Connection], None]
+"""Takes a file from one version to the next, inside a transaction that is not its own."""
+
+# Ids are never used twice (autoincrement): caches and cursors that name a lane or an owner of the
+# past then find nothing, instead of somebody who came later.
+#
+# A tenant or agent of None is '', which no id may be; so unique constraints see it.
+#
+# `hot` holds all that a query reads of every record in reach, one lane's rows side by side; the
+# text lies apart, and is read for the winners only. Vectors have length one there, as float16, and
+# their true length in `norm`: a row of 384 dimensions fits its page, and raw vectors of any
+# length keep their precision. Times are microseconds since 1970, in `hot.occurred` minutes since
+# layout.EPOCH.
+_TABLES: Final = (
+    """
+    create table owner (
+        id integer primary key autoincrement,
+        tenant text not null,
+        user text not null,
+        last_seq integer not null,
+        unique (tenant, user)
+    )
+    """,
+    """
+    create table lane (
+        id integer primary key autoincrement,
+        owner integer not null,
+        agent text not null,
+        changes integer not null,
+        unique (owner, agent)
+    )
+    """,
+    """
+    create table space (
+        id integer primary key autoincrement,
+        tenant text not null,
+        name text not null,
+        dimensions integer not null,
+        unique (tenant, name)
+    )
+    """,
+    """
+    create table hot (
+        lane integer not null,
+        seq integer not null,
+        part integer not null,
+        space integer not null,
+        id text not null,
+        actor text,
+        session text,
+        namespace text not null,
+        occurred integer not null,
+        expires integer,
+        start integer not null,
+        stop integer not null,
+        norm real not null,
+        vec blob not null,
+        lex blob not null,
+        primary key (lane, seq, part)
+    ) without rowid
+    """,
+    """
+    create table record (
+        lane integer not null,
+        seq integer not null,
+        id text not null,
+        version integer not null,
+        session text,
+        actor text,
+        namespace text not null,
+        kind text not null,
+        source text not null,
+        occurred integer not null,
+        stored integer not null,
+        updated integer not null,
+        expires integer,
+        space integer not null,
+        tags text not null,
+        metadata text not null,
+        text text not null,
+        primary key (lane, seq)
+    ) without rowid
+    """,
+    "create unique index record_id on record (lane, id)",
+)
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    for statement in _TABLES:
+        connection.execute(statement)
+
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (_create,)
+"""The n-th takes a file from version n to n + 1. Only ever appended to."""
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """Return how many migrations a file has seen."""
+    found: tuple[int] = connection.execute("pragma user_version").fetchone()
+    return found[0]
+
+
+def migrate(connection: sqlite3.Connection, migrations: tuple[Migration, ...]) -> None:
+    """Bring a file up to date, one transaction a step; a step that was cut short never was."""
+    while version_of(connection) < len(migrations):
+        connection.execute("begin immediate")
+        try:
+            # Read again under the lock: another process may have taken the step meanwhile.
+            version = version_of(connection)
+            if version < len(migrations):
+                migrations[version](connection)
+                connection.execute(f"pragma application_id = {APPLICATION_ID}")
+                connection.execute(f"pragma user_version = {version + 1}")
+            connection.execute("commit")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("rollback")
+            raise

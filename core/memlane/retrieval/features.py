@@ -1,0 +1,150 @@
+"""Why a memory answers a question: one small pure function for each reason, each 0..1 a record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from memlane.lexical import coverage
+from memlane.protocols import Candidates, Codes, Integers, Vector
+from memlane.retrieval.dates import time_terms
+from memlane.retrieval.question import Question
+from memlane.scoring import similarities
+
+__all__ = (
+    "Records",
+    "date_fit",
+    "owner_fit",
+    "previous_evidence",
+    "records_of",
+    "session_evidence",
+    "tells_when",
+)
+
+_SESSION_VOICES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Candidates with the windows of each record collapsed into its best part.
+
+    Args:
+        rows: int64 (m,): the row of the best part of each record.
+        first: int64 (m,): the first row of each record.
+        similarity: float32 (m,): of the best part.
+        words: float32 (m,): how much of the question's words the record covers.
+    """
+
+    rows: Integers
+    first: Integers
+    similarity: Vector
+    words: Vector
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def records_of(candidates: Candidates, question: Question, *, word_weight: float) -> Records:
+    """Collapse rows into records: the part with the most evidence speaks for its record.
+
+    A long text as one vector is near to nothing; its windows are near to what they say.
+    """
+    near = similarities(candidates.distances)
+    whole = candidates.parts == 0
+    words = coverage(
+        candidates.terms,
+        candidates.offsets,
+        question.terms,
+        statistics_rows=None if whole.all() else whole,
+    )
+    count = len(candidates)
+    if count == 0:
+        empty = np.zeros(0, dtype=np.int64)
+        return Records(empty, empty, near, words)
+    begins = np.empty(count, dtype=np.bool_)
+    begins[0] = True
+    np.not_equal(candidates.order[1:], candidates.order[:-1], out=begins[1:])
+    first = np.flatnonzero(begins)
+    if len(first) == count:
+        return Records(first, first, near, words)
+    evidence = near + word_weight * words
+    group = np.cumsum(begins) - 1
+    # Sorting by group, then evidence, puts each record's best part last in its group.
+    ranked = np.lexsort((evidence, group))
+    last = np.append(first[1:], count) - 1
+    best = ranked[last]
+    return Records(
+        best,
+        first,
+        np.maximum.reduceat(near, first),
+        np.maximum.reduceat(words, first),
+    )
+
+
+def owner_fit(actors: Codes, named: npt.NDArray[np.int32]) -> Vector:
+    """Return 1 for what somebody the question names said.
+
+    Who is asked about is mostly who said it, but questions name the wrong person too: it must
+    stay one reason among others.
+    """
+    if not len(named):
+        return np.zeros(len(actors), dtype=np.float32)
+    return np.isin(actors, named).astype(np.float32)
+
+
+def previous_evidence(evidence: Vector, sessions: Codes) -> Vector:
+    """Return the evidence of what was said just before in the same session.
+
+    A short reply holds the fact and the question before it holds the words to find it by.
+    """
+    before = np.zeros_like(evidence)
+    if len(evidence) < 2:  # noqa: PLR2004 - a pair
+        return before
+    in_session = np.flatnonzero(sessions >= 0)
+    if not len(in_session):
+        return before
+    ordered = in_session[np.argsort(sessions[in_session], kind="stable")]
+    same = sessions[ordered[1:]] == sessions[ordered[:-1]]
+    before[ordered[1:][same]] = evidence[ordered[:-1][same]]
+    return before
+
+
+def session_evidence(evidence: Vector, sessions: Codes) -> Vector:
+    """Return the mean evidence of the three best records of each record's session.
+
+    Where several messages of one session speak of the matter, its other messages likely do.
+    """
+    share = np.zeros_like(evidence)
+    known = np.flatnonzero(sessions >= 0)
+    if not len(known):
+        return share
+    ordered = known[np.lexsort((-evidence[known], sessions[known]))]
+    codes = sessions[ordered]
+    starts = np.flatnonzero(np.append(True, codes[1:] != codes[:-1]))
+    ends = np.append(starts[1:], len(codes))
+    running = np.append(0.0, np.cumsum(evidence[ordered]))
+    voices = np.minimum(starts + _SESSION_VOICES, ends)
+    best = (running[voices] - running[starts]) / _SESSION_VOICES
+    share[ordered] = np.repeat(best, ends - starts)
+    return share
+
+
+def date_fit(occurred: Integers, period: tuple[int, int] | None) -> Vector:
+    """Return 1 for what happened in the period the question names, in minutes."""
+    if period is None:
+        return np.zeros(len(occurred), dtype=np.float32)
+    return ((occurred >= period[0]) & (occurred < period[1])).astype(np.float32)
+
+
+def tells_when(candidates: Candidates, records: Records, question: Question) -> Vector:
+    """Return 1 for texts with a word of time, when the question asks for a time."""
+    told = np.zeros(len(records), dtype=np.float32)
+    if not question.when or not len(candidates.terms):
+        return told
+    hits = np.append(0, np.cumsum(np.isin(candidates.terms, time_terms())))
+    rows = records.rows
+    found = hits[candidates.offsets[rows + 1]] - hits[candidates.offsets[rows]]
+    answers: Vector = (found > 0).astype(np.float32)
+    return answers

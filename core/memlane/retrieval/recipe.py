@@ -1,0 +1,143 @@
+"""The one sum by which memories are ranked; docs/concepts tells what each weight is for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from memlane.layout import EPOCH, from_minutes
+from memlane.protocols import Candidates, Integers, Vector
+from memlane.retrieval.dates import named_period
+from memlane.retrieval.features import (
+    date_fit,
+    owner_fit,
+    previous_evidence,
+    records_of,
+    session_evidence,
+    tells_when,
+)
+from memlane.retrieval.question import Question
+from memlane.types import RetrievalMode
+
+__all__ = ("HYBRID", "Ranked", "Weights", "rank", "weights_for")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """How much each feature counts. Round numbers: results are flat around them."""
+
+    similarity: float = 1.0
+    words: float = 0.8
+    owner: float = 0.3
+    previous: float = 0.3
+    session: float = 0.2
+    date: float = 0.2
+    when: float = 0.1
+
+    @property
+    def total(self) -> float:
+        """The sum that makes a score of 1."""
+        return (
+            self.similarity
+            + self.words
+            + self.owner
+            + self.previous
+            + self.session
+            + self.date
+            + self.when
+        )
+
+
+HYBRID = Weights()
+_VECTOR = Weights(words=0, owner=0, previous=0, session=0, date=0, when=0)
+_TEXT = Weights(similarity=0, previous=0, session=0)
+
+
+def weights_for(mode: RetrievalMode) -> Weights:
+    """Return the weights of a retrieval mode."""
+    return {"hybrid": HYBRID, "vector": _VECTOR, "text": _TEXT}[mode]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Records in the order they answer, as columns.
+
+    Args:
+        rows: int64 (m,): the row of each record's best part in the candidates, best first.
+        first: int64 (m,): the first row of each record.
+        scores: float32 (m,): 0..1.
+        similarity: float32 (m,): 0..1; of the best part.
+        features: Weighted share of each feature in the scores, float32 (m,) by name.
+    """
+
+    rows: Integers
+    first: Integers
+    scores: Vector
+    similarity: Vector
+    features: Mapping[str, Vector]
+
+    def best(self) -> list[int]:
+        """Return `rows` as numbers to index columns with."""
+        return [int(row) for row in self.rows]
+
+
+def rank(
+    candidates: Candidates,
+    question: Question,
+    *,
+    limit: int,
+    weights: Weights,
+    min_similarity: float | None = None,
+) -> Ranked:
+    """Rank candidates and return the best `limit` records, ties in stored order, newest first.
+
+    With no weight on similarity a record must hold at least one word of the question.
+    """
+    records = records_of(candidates, question, word_weight=weights.words)
+    rows = records.rows
+    sessions = candidates.sessions[records.first]
+    either = max(weights.similarity + weights.words, 1e-9)
+    blended = weights.similarity * records.similarity + weights.words * records.words
+    evidence: Vector = (blended / either).astype(np.float32)
+    named = np.array(
+        [i for i, name in enumerate(candidates.actor_names) if name in question.named],
+        dtype=np.int32,
+    )
+    occurred = candidates.occurred[records.first]
+    latest = from_minutes(int(occurred.max())) if len(occurred) else EPOCH
+    shares: dict[str, Vector] = {
+        "similarity": weights.similarity * records.similarity,
+        "words": weights.words * records.words,
+    }
+    if weights.owner:
+        shares["owner"] = weights.owner * owner_fit(candidates.actors[records.first], named)
+    if weights.previous:
+        shares["previous"] = weights.previous * previous_evidence(evidence, sessions)
+    if weights.session:
+        shares["session"] = weights.session * session_evidence(evidence, sessions)
+    if weights.date:
+        period = named_period(question.text, latest=latest)
+        shares["date"] = weights.date * date_fit(occurred, period)
+    if weights.when:
+        shares["when"] = weights.when * tells_when(candidates, records, question)
+    total = np.sum(list(shares.values()), axis=0) / weights.total
+    eligible = np.ones(len(records), dtype=np.bool_)
+    if min_similarity is not None:
+        eligible &= records.similarity >= min_similarity
+    if not weights.similarity:
+        eligible &= records.words > 0
+    chosen = np.flatnonzero(eligible)
+    # Newest first among equals: lexsort's last key is the first to count.
+    order = chosen[np.lexsort((-candidates.order[records.first][chosen], -total[chosen]))][:limit]
+    return Ranked(
+        rows=rows[order],
+        first=records.first[order],
+        scores=np.clip(total[order], 0.0, 1.0).astype(np.float32, copy=False),
+        similarity=records.similarity[order],
+        features=MappingProxyType(
+            {name: share[order] / weights.total for name, share in shares.items()}
+        ),
+    )

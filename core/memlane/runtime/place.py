@@ -1,0 +1,106 @@
+"""Everything here is called from any loop and any thread, so code has to know where it stands."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sys
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+from memlane.errors import LoopError
+from memlane.runtime import fork
+
+__all__ = ("Place", "carried_context", "running_loop", "standing_still")
+
+
+class _StillThreads:
+    """The threads that are blocked in a synchronous call."""
+
+    def __init__(self) -> None:
+        self.idents: set[int] = set()
+        fork.watch(self._after_fork)
+
+    def _after_fork(self) -> None:
+        self.idents.clear()
+
+
+_still = _StillThreads()
+
+
+def _in_trio_task() -> bool:
+    # Never imports trio, and survives another thread being half way through importing it.
+    lowlevel = getattr(sys.modules.get("trio"), "lowlevel", None)
+    in_trio_task = getattr(lowlevel, "in_trio_task", None)
+    return in_trio_task is not None and in_trio_task()
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the asyncio loop that runs the calling task, or None in a trio task.
+
+    Raises:
+        LoopError: The caller runs on neither.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        loop = None
+    if "trio" in sys.modules and _in_trio_task():
+        # Both at once: trio as a guest of asyncio, or asyncio inside trio. sniffio, which trio
+        # needs, is told by either which one is awaited here.
+        if loop is None or sys.modules["sniffio"].current_async_library() == "trio":
+            return None
+        return loop
+    if loop is None:
+        raise LoopError(
+            "an async method was awaited outside asyncio and trio",
+            remedy="await it from a task of either, or use SyncMemoryClient",
+        )
+    return loop
+
+
+def carried_context() -> contextvars.Context:
+    """Return a copy of the caller's context that is fit to run elsewhere.
+
+    sniffio keeps the name of the caller's event loop in a context variable; carried along, it
+    would make anyio take an asyncio loop, or a plain thread, for trio.
+    """
+    context = contextvars.copy_context()
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is not None:
+        library: contextvars.ContextVar[Any] = sniffio.current_async_library_cvar
+        if context.get(library) is not None:
+            context.run(library.set, None)
+    return context
+
+
+class Place:
+    """A task's loop and thread, remembered to ask later whether it can still make progress."""
+
+    __slots__ = ("_loop", "_thread")
+
+    def __init__(self) -> None:
+        self._loop = running_loop()
+        self._thread = threading.get_ident()
+
+    def is_stuck(self) -> bool:
+        """Tell whether the loop was closed or left, or its thread waits in a synchronous call."""
+        if self._thread in _still.idents:
+            return True
+        # Trio never ends with a task half way, so there is nothing to ask it.
+        return self._loop is not None and not self._loop.is_running()
+
+
+@contextmanager
+def standing_still() -> Generator[None]:
+    """Mark this thread, and so any loop it runs, as making no progress until the block ends."""
+    thread = threading.get_ident()
+    nested = thread in _still.idents
+    _still.idents.add(thread)
+    try:
+        yield
+    finally:
+        if not nested:
+            _still.idents.discard(thread)

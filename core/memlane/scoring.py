@@ -1,0 +1,24 @@
+"""Distances into similarities: the one place that knows what near means."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from memlane.protocols import Vector
+
+__all__ = ("similarities",)
+
+
+def similarities(distances: Vector, metric: Literal["cosine", "euclidean"] = "cosine") -> Vector:
+    """Return similarities 0..1: `max(0, 1 - d)` for cosine, `1 / (1 + d)` for euclidean.
+
+    NaN, a row without a vector, becomes 0.
+    """
+    if metric == "cosine":
+        near = np.clip(1.0 - distances, 0.0, 1.0)
+    else:
+        near = 1.0 / (1.0 + np.maximum(distances, 0.0))
+    found: Vector = np.nan_to_num(near, nan=0.0).astype(np.float32, copy=False)
+    return found

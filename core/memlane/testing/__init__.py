@@ -1,0 +1,29 @@
+"""For those who write a backend or an embedder, or test against memlane: suites and fakes."""
+
+from memlane.testing import _extra as _extra
+from memlane.testing.backend import VectorBackendConformance
+from memlane.testing.embedder import EmbedderConformance
+from memlane.testing.fakes import FakeClock, HashingEmbedder
+from memlane.testing.isolation import TenantIsolationConformance
+from memlane.testing.stateful import memory_machine
+from memlane.testing.wrappers import (
+    CountingBackend,
+    FailingBackend,
+    GatedBackend,
+    LyingBackend,
+    WrappedBackend,
+)
+
+__all__ = (
+    "CountingBackend",
+    "EmbedderConformance",
+    "FailingBackend",
+    "FakeClock",
+    "GatedBackend",
+    "HashingEmbedder",
+    "LyingBackend",
+    "TenantIsolationConformance",
+    "VectorBackendConformance",
+    "WrappedBackend",
+    "memory_machine",
+)

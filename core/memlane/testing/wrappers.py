@@ -1,0 +1,251 @@
+"""Backends around a backend: what fails, waits, counts or lies is composed, not flagged."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, TypeAlias
+
+import anyio
+
+from memlane.columns import candidates_of
+from memlane.filters import Filter
+from memlane.protocols import (
+    Candidates,
+    Capabilities,
+    EmbeddingSpace,
+    IndexedRecord,
+    ScanPage,
+    SupportsActors,
+    SupportsClose,
+    SupportsScrub,
+    VectorBackend,
+    VectorQuery,
+)
+from memlane.scope import Reach, Scope
+from memlane.types import Residue
+
+__all__ = (
+    "CountingBackend",
+    "FailingBackend",
+    "GatedBackend",
+    "LyingBackend",
+    "Operation",
+    "WrappedBackend",
+)
+
+Operation: TypeAlias = Literal[
+    "actors", "delete", "ensure_index", "fetch", "query", "scan", "scrub", "upsert"
+]
+"""A backend's call."""
+
+
+class WrappedBackend:
+    """A backend that hands every call to another; a wrapper overrides `before`, or the call.
+
+    The optional powers are there too: what the inner backend cannot do is answered by reading it.
+
+    Args:
+        inner: The backend that does the work.
+    """
+
+    def __init__(self, inner: VectorBackend) -> None:
+        self.inner = inner
+
+    async def before(self, operation: Operation) -> None:
+        """Be told of a call before the inner backend is; may wait, or raise instead."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Those of the inner backend."""
+        return self.inner.capabilities
+
+    async def ensure_index(self, *, scope: Scope, space: EmbeddingSpace) -> None:
+        await self.before("ensure_index")
+        await self.inner.ensure_index(scope=scope, space=space)
+
+    async def upsert(
+        self,
+        records: Sequence[IndexedRecord],
+        *,
+        scope: Scope,
+        expected_version: int | None = None,
+    ) -> None:
+        await self.before("upsert")
+        await self.inner.upsert(records, scope=scope, expected_version=expected_version)
+
+    async def query(self, query: VectorQuery, *, reach: Reach) -> Candidates:
+        await self.before("query")
+        return await self.inner.query(query, reach=reach)
+
+    async def fetch(
+        self, record_ids: Sequence[str], *, reach: Reach, vectors: bool = False
+    ) -> Sequence[IndexedRecord]:
+        await self.before("fetch")
+        return await self.inner.fetch(record_ids, reach=reach, vectors=vectors)
+
+    async def scan(
+        self,
+        *,
+        reach: Reach,
+        namespace: str = "/",
+        filter: Filter | None = None,  # noqa: A002 - the public word for it
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> ScanPage:
+        await self.before("scan")
+        return await self.inner.scan(
+            reach=reach, namespace=namespace, filter=filter, cursor=cursor, limit=limit
+        )
+
+    async def delete(self, record_ids: Sequence[str], *, reach: Reach) -> int:
+        await self.before("delete")
+        return await self.inner.delete(record_ids, reach=reach)
+
+    async def actors(self, *, reach: Reach) -> Sequence[str]:
+        """Return the distinct actors within reach, sorted."""
+        await self.before("actors")
+        if isinstance(self.inner, SupportsActors):
+            return await self.inner.actors(reach=reach)
+        names: set[str] = set()
+        cursor: str | None = None
+        while True:
+            page = await self.inner.scan(reach=reach, cursor=cursor)
+            names.update(record.actor for record in page.records if record.actor is not None)
+            if (cursor := page.cursor) is None:
+                return sorted(names)
+
+    async def scrub(self, *, scope: Scope) -> Residue:
+        """Scrub the inner backend, if it can; else nobody knows."""
+        await self.before("scrub")
+        if isinstance(self.inner, SupportsScrub):
+            return await self.inner.scrub(scope=scope)
+        return "unknown"
+
+    async def aclose(self) -> None:
+        """Close the inner backend, if it holds anything."""
+        if isinstance(self.inner, SupportsClose):
+            await self.inner.aclose()
+
+
+class CountingBackend(WrappedBackend):
+    """Counts calls.
+
+    Attributes:
+        calls: How often each was made.
+    """
+
+    def __init__(self, inner: VectorBackend) -> None:
+        super().__init__(inner)
+        self._lock = threading.Lock()
+        self.calls: Counter[Operation] = Counter()
+
+    async def before(self, operation: Operation) -> None:
+        with self._lock:
+            self.calls[operation] += 1
+
+
+class FailingBackend(WrappedBackend):
+    """Fails when told to; the inner backend hears nothing of a failed call."""
+
+    def __init__(self, inner: VectorBackend) -> None:
+        super().__init__(inner)
+        self._lock = threading.Lock()
+        self._faults: dict[Operation, tuple[int, int, Exception]] = {}
+
+    def fail(
+        self, operation: Operation, error: Exception, *, after: int = 0, times: int = 1
+    ) -> None:
+        """Let `times` calls raise `error`, once `after` more have succeeded."""
+        with self._lock:
+            self._faults[operation] = (after, times, error)
+
+    async def before(self, operation: Operation) -> None:
+        with self._lock:
+            after, times, error = self._faults.get(operation, (0, 0, None))
+            if error is None:
+                return
+            if after:
+                self._faults[operation] = (after - 1, times, error)
+                return
+            if times > 1:
+                self._faults[operation] = (0, times - 1, error)
+            else:
+                del self._faults[operation]
+        raise error
+
+
+class GatedBackend(WrappedBackend):
+    """Holds calls of one operation at the door; for tests on one event loop.
+
+    Args:
+        inner: The backend that does the work.
+        operation: What to hold.
+    """
+
+    def __init__(self, inner: VectorBackend, operation: Operation) -> None:
+        super().__init__(inner)
+        self._operation = operation
+        self._gate = anyio.Event()
+        self._arrived = anyio.Event()
+        self.waiting = 0
+
+    async def before(self, operation: Operation) -> None:
+        if operation == self._operation and not self._gate.is_set():
+            self.waiting += 1
+            self._arrived.set()
+            await self._gate.wait()
+
+    async def arrived(self) -> None:
+        """Wait until a call stands at the door."""
+        await self._arrived.wait()
+
+    def open(self) -> None:
+        """Let all calls through, those that wait and those to come."""
+        self._gate.set()
+
+
+class LyingBackend(WrappedBackend):
+    """Returns foreign records with its own: what a client must never believe.
+
+    Args:
+        inner: The backend that does the work.
+        foreign: Records to slip into each answer, whatever the call's reach.
+        whole: Queries bring the records themselves, not only columns that lead to `fetch`.
+    """
+
+    def __init__(
+        self, inner: VectorBackend, foreign: Sequence[IndexedRecord], *, whole: bool = True
+    ) -> None:
+        super().__init__(inner)
+        self._foreign = tuple(foreign)
+        self._whole = whole
+
+    async def query(self, query: VectorQuery, *, reach: Reach) -> Candidates:
+        del reach
+        wide = replace(query, namespace="/", filter=None, actor=None)
+        found = candidates_of(self._foreign, wide)
+        return found if self._whole else replace(found, records=None)
+
+    async def fetch(
+        self, record_ids: Sequence[str], *, reach: Reach, vectors: bool = False
+    ) -> Sequence[IndexedRecord]:
+        found = [*await self.inner.fetch(record_ids, reach=reach, vectors=vectors)]
+        return [*found, *(item for item in self._foreign if item.record.id in record_ids)]
+
+    async def scan(
+        self,
+        *,
+        reach: Reach,
+        namespace: str = "/",
+        filter: Filter | None = None,  # noqa: A002 - the public word for it
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> ScanPage:
+        page = await self.inner.scan(
+            reach=reach, namespace=namespace, filter=filter, cursor=cursor, limit=limit
+        )
+        theirs = tuple(item.record for item in self._foreign)
+        return ScanPage(records=page.records + theirs, cursor=page.cursor)

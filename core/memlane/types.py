@@ -1,0 +1,221 @@
+"""The values that cross memlane's public surface: frozen, keyword-only, without behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Generic, Literal, TypeAlias, TypeVar
+
+from memlane.scope import Scope
+
+__all__ = (
+    "ForgetReceipt",
+    "Match",
+    "MemoryContext",
+    "MemoryRecord",
+    "Message",
+    "MetadataValue",
+    "NamespaceQuery",
+    "NewMemory",
+    "Page",
+    "Residue",
+    "RetrievalMode",
+    "RetrievalOptions",
+    "Source",
+)
+
+T = TypeVar("T")
+
+MetadataValue: TypeAlias = (
+    "str | int | float | bool | None | Sequence[MetadataValue] | Mapping[str, MetadataValue]"
+)
+"""Anything JSON can say. Strings, numbers, booleans and flat lists of them can be filtered on."""
+
+Source = Literal["app", "user", "assistant", "tool", "import"]
+"""Who vouches for a record: the application, a person, a model, a tool, or an imported file."""
+
+RetrievalMode = Literal["hybrid", "vector", "text"]
+"""Which legs find and rank: both, the embedding alone, or the words alone."""
+
+Residue = Literal["none", "wal", "backups", "unknown"]
+"""Where forgotten bytes may still lie: nowhere, in a write-ahead log, in backups, not known."""
+
+_NO_METADATA: Mapping[str, MetadataValue] = MappingProxyType({})
+_NO_FEATURES: Mapping[str, float] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryRecord:
+    """One remembered thing.
+
+    Args:
+        id: Unique within tenant, user and agent; a ULID unless the caller chose it.
+        text: What is remembered, exactly as it was given.
+        scope: Whose it is; `scope.session` is where it came from.
+        namespace: The path it lies at inside the scope; begins and ends with "/".
+        kind: What sort of thing it is: "fact", "message", "summary", or the caller's own word.
+        metadata: The caller's own JSON, returned exactly.
+        tags: Labels, sorted, without duplicates.
+        actor: Who said it.
+        source: Who vouches for it.
+        occurred_at: When it happened, aware UTC; when it was stored if nobody said.
+        stored_at: When it was first stored, aware UTC.
+        updated_at: When this version was stored, aware UTC.
+        expires_at: When it stops existing, aware UTC; None is never.
+        version: 1 when stored, one more with each update.
+        space: Id of the embedding space its vectors belong to.
+    """
+
+    id: str
+    text: str
+    scope: Scope
+    occurred_at: datetime
+    stored_at: datetime
+    updated_at: datetime
+    namespace: str = "/"
+    kind: str = "fact"
+    metadata: Mapping[str, MetadataValue] = field(default_factory=lambda: _NO_METADATA)
+    tags: tuple[str, ...] = ()
+    actor: str | None = None
+    source: Source = "app"
+    expires_at: datetime | None = None
+    version: int = 1
+    space: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """A record that answers a query.
+
+    Args:
+        record: The record.
+        score: 0..1, the recipe's weighted sum over the sum of its weights. It sorts one answer
+            and means nothing outside of it.
+        similarity: 0..1, from the embedding alone, comparable between answers of one embedding
+            space; None in text mode.
+        passage: The part of the text that matched best: a sentence window of a long text, else
+            the whole text.
+        features: Why it ranks: each feature's weighted share of the score, by name.
+    """
+
+    record: MemoryRecord
+    score: float
+    similarity: float | None
+    passage: str
+    features: Mapping[str, float] = field(default_factory=lambda: _NO_FEATURES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMemory:
+    """One record to be stored by `store_many`; the fields are those of `store`."""
+
+    content: str
+    namespace: str = "/"
+    kind: str = "fact"
+    metadata: Mapping[str, MetadataValue] | None = None
+    tags: Sequence[str] = ()
+    actor: str | None = None
+    occurred_at: datetime | None = None
+    ttl: timedelta | None = None
+    expires_at: datetime | None = None
+    record_id: str | None = None
+    idempotency_key: str | None = None
+    source: Source = "app"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One turn of a conversation as it happened.
+
+    Args:
+        role: Who takes the turn, in the words of model APIs.
+        text: What was said.
+        actor: Who said it, when the role alone does not tell.
+        occurred_at: When, aware; None is now.
+    """
+
+    role: Literal["user", "assistant", "tool", "system"]
+    text: str
+    actor: str | None = None
+    occurred_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[T]):
+    """Some of a listing, and where it goes on.
+
+    Args:
+        items: At most as many as were asked for.
+        cursor: Pass it to the next call; None is the end. It works for this scope and query only.
+    """
+
+    items: tuple[T, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetReceipt:
+    """What `forget` did, counted.
+
+    Args:
+        found: Records that were there.
+        deleted: Records that are gone.
+        failed: Ids that could not be deleted.
+        verified_empty: A second reading of the scope found nothing.
+        residue: Where the bytes may still lie.
+    """
+
+    found: int
+    deleted: int
+    failed: tuple[str, ...]
+    verified_empty: bool
+    residue: Residue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryContext:
+    """Recalled memories as a block of text to put before a model, as data.
+
+    Args:
+        text: The block, escaped, fenced and labelled untrusted; "" when nothing was recalled.
+        matches: What is in it, best first.
+        tokens: Estimated size of `text` in tokens, never above the budget.
+        omitted: Matches that did not fit the budget.
+    """
+
+    text: str
+    matches: tuple[Match, ...]
+    tokens: int
+    omitted: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamespaceQuery:
+    """One subtree to recall from, with its own limits.
+
+    Args:
+        path: The namespace, ending in "/"; everything below it is meant.
+        limit: At most this many matches from it.
+        min_similarity: 0..1; matches below it are left out.
+    """
+
+    path: str
+    limit: int = 10
+    min_similarity: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrievalOptions:
+    """How recall differs from the default.
+
+    Args:
+        include_agents: The supervisor's view: records of all of the user's agents.
+        only_session: Only records of `scope.session`.
+        namespaces: Recall from several subtrees at once, each with limits of its own.
+    """
+
+    include_agents: bool = False
+    only_session: bool = False
+    namespaces: tuple[NamespaceQuery, ...] = ()

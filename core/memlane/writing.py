@@ -1,0 +1,200 @@
+"""From what a caller wants remembered to a record that every backend can hold."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal, get_args
+
+from memlane.errors import ValidationError
+from memlane.layout import check_kind, check_record_id, idempotent_id, normalize_namespace, ulid
+from memlane.metadata import payload_bytes
+from memlane.scope import Scope, check_id
+from memlane.sizing import check_budget, check_metadata, check_tags, check_text
+from memlane.types import MemoryRecord, MetadataValue, NewMemory, Source
+
+__all__ = ("UNSET", "RecordIds", "Unset", "changed", "new_record")
+
+_SOURCES = frozenset(get_args(Source))
+
+
+@dataclass(frozen=True, slots=True)
+class Unset:
+    """The type of `UNSET`: an argument that was not given, where None is a value."""
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+
+UNSET: Final = Unset()
+
+
+class RecordIds:
+    """ULIDs that rise even within one millisecond, and when the clock goes back."""
+
+    def __init__(self, entropy: Callable[[], int] = lambda: secrets.randbits(80)) -> None:
+        self._entropy = entropy
+        self._lock = threading.Lock()
+        self._last = (0, 0)
+
+    def new(self, now: datetime) -> str:
+        """Return the next id."""
+        milliseconds = max(0, int(now.timestamp() * 1000))
+        with self._lock:
+            if milliseconds > self._last[0]:
+                # One bit is kept free, so that counting up never overflows into the time.
+                self._last = (milliseconds, self._entropy() >> 1)
+            else:
+                self._last = (self._last[0], self._last[1] + 1)
+            return ulid(*self._last)
+
+
+def _aware(moment: object, *, name: str) -> datetime:
+    if not isinstance(moment, datetime):
+        raise ValidationError(
+            f"{name} must be a datetime, not {type(moment).__name__}",
+            remedy="pass an aware datetime",
+        )
+    if moment.tzinfo is None or moment.utcoffset() is None:
+        raise ValidationError(
+            f"{name} has no time zone", remedy="pass an aware datetime, such as now(UTC)"
+        )
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as exc:
+        raise ValidationError(
+            f"{name} is beyond the years 1 to 9999", remedy="pass a nearer time"
+        ) from exc
+
+
+def _expiry(new: NewMemory, now: datetime) -> datetime | None:
+    if new.ttl is not None and new.expires_at is not None:
+        raise ValidationError("both ttl and expires_at are given", remedy="pass one of them")
+    if new.ttl is not None:
+        ttl: object = new.ttl
+        if not isinstance(ttl, timedelta):
+            raise ValidationError(
+                f"ttl must be a timedelta, not {type(ttl).__name__}",
+                remedy="pass timedelta(days=30)",
+            )
+        if ttl <= timedelta(0):
+            raise ValidationError("ttl is not positive", remedy="pass a length of time to keep it")
+        try:
+            return now + ttl
+        except OverflowError as exc:
+            raise ValidationError(
+                "ttl reaches beyond the year 9999", remedy="leave ttl out to keep it for ever"
+            ) from exc
+    if new.expires_at is not None:
+        expires = _aware(new.expires_at, name="expires_at")
+        if expires <= now:
+            raise ValidationError(
+                "expires_at has passed already", remedy="pass a time to come, or delete the record"
+            )
+        return expires
+    return None
+
+
+def _checked(record: MemoryRecord) -> MemoryRecord:
+    check_budget(metadata=record.metadata, tags=record.tags, payload_bytes=payload_bytes(record))
+    return record
+
+
+def _source(source: object) -> Source:
+    if source not in _SOURCES:
+        raise ValidationError("unknown source", remedy=f"pass one of {', '.join(sorted(_SOURCES))}")
+    return source  # type: ignore[return-value] # membership was just checked
+
+
+def new_record(
+    new: NewMemory, *, scope: Scope, now: datetime, ids: RecordIds, space: str
+) -> MemoryRecord:
+    """Return the record `new` asks for, checked against every limit.
+
+    Raises:
+        ValidationError: Some field cannot be stored; the message names it and what to do.
+    """
+    if new.record_id is not None and new.idempotency_key is not None:
+        raise ValidationError(
+            "both record_id and idempotency_key are given", remedy="pass one of them"
+        )
+    if new.record_id is not None:
+        record_id = check_record_id(new.record_id)
+    elif new.idempotency_key is not None:
+        record_id = idempotent_id(new.idempotency_key)
+    else:
+        record_id = ids.new(now)
+    occurred = now if new.occurred_at is None else _aware(new.occurred_at, name="occurred_at")
+    return _checked(
+        MemoryRecord(
+            id=record_id,
+            text=check_text(new.content),
+            scope=scope,
+            namespace=normalize_namespace(new.namespace),
+            kind=check_kind(new.kind),
+            metadata=check_metadata({} if new.metadata is None else new.metadata),
+            tags=check_tags(new.tags),
+            actor=None if new.actor is None else check_id(new.actor, name="actor"),
+            source=_source(new.source),
+            occurred_at=occurred,
+            stored_at=now,
+            updated_at=now,
+            expires_at=_expiry(new, now),
+            version=1,
+            space=space,
+        )
+    )
+
+
+def changed(
+    record: MemoryRecord,
+    *,
+    now: datetime,
+    space: str,
+    text: str | Unset = UNSET,
+    metadata: Mapping[str, MetadataValue] | Unset | None = UNSET,
+    tags: tuple[str, ...] | list[str] | Unset = UNSET,
+    namespace: str | Unset = UNSET,
+    kind: str | Unset = UNSET,
+    actor: str | Unset | None = UNSET,
+    occurred_at: datetime | Unset = UNSET,
+    expires_at: datetime | Unset | None = UNSET,
+) -> MemoryRecord:
+    """Return the next version of a record, with the given fields replaced.
+
+    Raises:
+        ValidationError: Some field cannot be stored; the message names it and what to do.
+    """
+    fields: dict[str, object] = {}
+    if not isinstance(text, Unset):
+        fields["text"] = check_text(text)
+    if not isinstance(metadata, Unset):
+        fields["metadata"] = check_metadata({} if metadata is None else metadata)
+    if not isinstance(tags, Unset):
+        fields["tags"] = check_tags(tags)
+    if not isinstance(namespace, Unset):
+        fields["namespace"] = normalize_namespace(namespace)
+    if not isinstance(kind, Unset):
+        fields["kind"] = check_kind(kind)
+    if not isinstance(actor, Unset):
+        fields["actor"] = None if actor is None else check_id(actor, name="actor")
+    if not isinstance(occurred_at, Unset):
+        fields["occurred_at"] = _aware(occurred_at, name="occurred_at")
+    if not isinstance(expires_at, Unset):
+        expires = None if expires_at is None else _aware(expires_at, name="expires_at")
+        if expires is not None and expires <= now:
+            raise ValidationError(
+                "expires_at has passed already", remedy="pass a time to come, or delete the record"
+            )
+        fields["expires_at"] = expires
+    if not fields:
+        raise ValidationError("nothing to update", remedy="pass text, metadata or another field")
+    return _checked(
+        replace(record, **fields, version=record.version + 1, updated_at=now, space=space)  # type: ignore[arg-type] # each field was checked above
+    )
