@@ -9,6 +9,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
+# Test processes at once; JOBS=0 runs all in one, for a debugger.
+JOBS ?= 2
 
 .PHONY: help demo test test-all check format bench clean
 
@@ -34,10 +36,10 @@ demo: $(VENV)/.demo ## Store conversations in a file, ask, isolate, forget: make
 	@$(BIN)/memlane demo $(if $(FILE),"$(FILE)")
 
 test: $(VENV)/.dev ## Every test that needs no cloud, a few minutes
-	$(PYTEST) -m "not campaign"
+	$(PYTEST) -m "not campaign" -n $(JOBS)
 
 test-all: $(VENV)/.dev ## The long campaigns too
-	$(PYTEST)
+	$(PYTEST) -n $(JOBS)
 
 check: $(VENV)/.dev ## ruff, mypy, basedpyright, import rules
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ from memlane.embeddings import Embeddings
 from memlane.eraser import forget
 from memlane.errors import ValidationError, naming
 from memlane.filters import FilterLike, as_filter
-from memlane.layout import check_record_id, normalize_namespace
+from memlane.layout import check_record_id, check_record_ids, normalize_namespace
 from memlane.limits import Limits, check_limit, check_similarity, check_tokens
 from memlane.protocols import (
     Capabilities,
@@ -114,6 +114,11 @@ class MemoryClient:
     def tenancy(self) -> Tenancy:
         """What is demanded of a scope's tenant."""
         return self._tenancy
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds this client keeps."""
+        return self._limits
 
     async def __aenter__(self) -> Self:
         return self
@@ -435,8 +440,7 @@ class MemoryClient:
     ) -> int:
         """Delete records by id and return how many existed."""
         with self._call("delete", scope):
-            several = [record_ids] if isinstance(record_ids, str) else record_ids
-            ids = [*dict.fromkeys(check_record_id(record_id) for record_id in several)]
+            ids = check_record_ids(record_ids)
             reach = self._point(scope, include_agents, only_session)
             step = self._backend.capabilities.max_batch
             return sum(

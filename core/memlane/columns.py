@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from memlane.errors import EmbeddingSpaceError
 from memlane.layout import in_namespace, to_minutes
@@ -47,7 +48,7 @@ def cosine_distances(matrix: Vector, vector: Vector | None, *, unit_rows: bool =
     """
     if vector is None:
         return np.full(len(matrix), np.nan, dtype=np.float32)
-    query = np.asarray(vector, dtype=np.float64)
+    query = np.array(vector, dtype=np.float64)
     if query.ndim != 1 or (len(matrix) and query.shape[0] != matrix.shape[1]):
         raise EmbeddingSpaceError(
             f"the query vector has shape {query.shape}, the stored ones {matrix.shape[1:]}",
@@ -61,7 +62,11 @@ def cosine_distances(matrix: Vector, vector: Vector | None, *, unit_rows: bool =
     length = float(np.linalg.norm(query))
     if not len(matrix) or not length:
         return np.ones(len(matrix), dtype=np.float32)
-    similarities = matrix @ (query / length).astype(np.float32)
+    query /= length
+    with np.errstate(over="ignore", invalid="ignore"):
+        similarities: npt.NDArray[np.floating] = matrix @ query.astype(np.float32)
+    if not np.isfinite(similarities).all():  # rows so long that float32 cannot sum them
+        similarities = matrix.astype(np.float64) @ query
     if not unit_rows:
         lengths = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
         lengths[lengths == 0] = np.inf

@@ -60,8 +60,9 @@ def decode_cursor(
         text = raw.decode()
     except (TypeError, ValueError, binascii.Error) as exc:
         raise InvalidCursorError("this is not a cursor", scope=scope, remedy=_REMEDY) from exc
-    version, check, place = text[:1], text[1 : 1 + _CHECK_CHARS], text[1 + _CHECK_CHARS :]
-    if version != "1" or check != _check(place, scope, namespace, condition):
+    place = text[1 + _CHECK_CHARS :]
+    # Compared as a whole: several texts decode to the same bytes.
+    if cursor != encode_cursor(place, scope=scope, namespace=namespace, condition=condition):
         raise InvalidCursorError(
             "this cursor is of another listing, or was edited", scope=scope, remedy=_REMEDY
         )

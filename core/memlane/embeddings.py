@@ -6,7 +6,7 @@ An embedder knows nothing of scopes; this is where each vector is kept apart by 
 from __future__ import annotations
 
 import hashlib
-import secrets
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ import numpy as np
 from memlane.errors import EmbeddingSpaceError
 from memlane.lexical import terms
 from memlane.protocols import Embedder, EmbeddingSpace, Purpose, RecordPart, Terms, Vector
-from memlane.runtime import SingleFlight, WorkerThreads
+from memlane.runtime import SingleFlight, WorkerThreads, fork
 from memlane.scope import Scope
 from memlane.windows import clip, windows
 
@@ -40,7 +40,11 @@ class VectorCache:
     def __init__(self, size: int) -> None:
         self._size = size
         self._share = max(1, size // 4)
-        self._secret = secrets.token_bytes(32)
+        self._secret = os.urandom(32)
+        self._start_empty()
+        fork.watch(self._start_empty)
+
+    def _start_empty(self) -> None:
         self._lock = threading.Lock()
         self._tenants: OrderedDict[str | None, OrderedDict[_Key, Vector]] = OrderedDict()
         self._count = 0
@@ -97,12 +101,20 @@ class VectorCache:
 
 
 def check_vectors(vectors: Vector, *, count: int, space: EmbeddingSpace) -> Vector:
-    """Return vectors as float32 (count, dimensions) when each has a direction.
+    """Return a copy of vectors as float32 (count, dimensions) when each has a direction.
 
     Raises:
         EmbeddingSpaceError: Another shape, a number that is not finite, or a zero vector.
     """
-    found = np.asarray(vectors, dtype=np.float32)
+    try:
+        # A copy: a model may answer in the same buffer the next time.
+        with np.errstate(over="ignore"):
+            found = np.array(vectors, dtype=np.float32, order="C")
+    except (TypeError, ValueError) as exc:
+        raise EmbeddingSpaceError(
+            "the embedder answered something that is no array of numbers",
+            remedy=f"check that the model really is {space.id}",
+        ) from exc
     if found.shape != (count, space.dimensions):
         raise EmbeddingSpaceError(
             f"the embedder answered shape {found.shape} where {(count, space.dimensions)} was due",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from memlane.protocols import SupportsScrub, VectorBackend
+from memlane.reader import within_reach
 from memlane.scope import Reach, Scope
 from memlane.types import ForgetReceipt
 
@@ -25,9 +26,10 @@ async def forget(backend: VectorBackend, scope: Scope, *, batch: int) -> ForgetR
         met = 0
         while True:
             page = await backend.scan(reach=reach, cursor=cursor, limit=batch)
-            ids = list(dict.fromkeys(record.id for record in page.records))
+            records = within_reach(page.records, reach)
+            ids = list(dict.fromkeys(record.id for record in records))
             met += len(ids)
-            found.update((record.scope.agent, record.id) for record in page.records)
+            found.update((record.scope.agent, record.id) for record in records)
             if ids:
                 deleted += await backend.delete(ids, reach=reach)
             if page.cursor is None:
@@ -35,10 +37,12 @@ async def forget(backend: VectorBackend, scope: Scope, *, batch: int) -> ForgetR
             cursor = page.cursor
         if not met:
             break
-    left = [record.id for record in (await backend.scan(reach=reach, limit=batch)).records]
+    again = await backend.scan(reach=reach, limit=batch)
+    left = [record.id for record in within_reach(again.records, reach)]
     residue = await backend.scrub(scope=scope) if isinstance(backend, SupportsScrub) else "unknown"
     return ForgetReceipt(
-        found=len(found),
+        # Deleting an id takes all agents' records of it, also those on pages not read yet.
+        found=max(len(found), deleted),
         deleted=deleted,
         failed=tuple(left),
         verified_empty=not left,

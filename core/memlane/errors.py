@@ -8,7 +8,7 @@ a memory's text or the user's id. The scope itself is the attribute `scope`.
 from __future__ import annotations
 
 import hashlib
-import secrets
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -42,7 +42,7 @@ __all__ = (
 )
 
 # One key per process: the hash lets two log lines be matched, and tells nobody else who it was.
-_HASH_KEY = secrets.token_bytes(16)
+_HASH_KEY = os.urandom(16)
 
 
 def hashed_user(user: str) -> str:

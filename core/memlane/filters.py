@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+import operator as python
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from memlane.errors import InvalidFilterError
 
-__all__ = (
-    "FIELDS",
-    "MAX_CONSTRAINTS",
-    "MAX_DEPTH",
-    "FieldValue",
-    "Filter",
-    "FilterLike",
-    "as_filter",
-)
+__all__ = ("FIELDS", "FieldValue", "Filter", "FilterLike", "as_filter")
 
 Operator: TypeAlias = Literal[
     "eq", "ne", "gt", "gte", "lt", "lte", "in", "nin", "exists", "starts_with", "and", "or"
@@ -29,44 +22,30 @@ FieldValue: TypeAlias = str | int | float | bool | Sequence[str] | Sequence[int 
 """What a filter may meet in a record: one value, or a list of strings or of numbers."""
 
 FIELDS: Final = (
-    "@actor",
-    "@agent",
-    "@kind",
-    "@namespace",
-    "@occurred_at",
-    "@session",
-    "@source",
-    "@stored_at",
+    "@actor", "@agent", "@kind", "@namespace", "@occurred_at", "@session", "@source", "@stored_at",
     "@tags",
-)
+)  # fmt: skip
 """The record's own fields a filter may name; every other name is a key of the user's metadata."""
 
-MAX_CONSTRAINTS: Final = 100
-"""Values an index of mode ENHANCED compares per filter, as they go over the wire."""
-
-MAX_DEPTH: Final = 16
-"""Ours: deeper than people write, and shallow enough to walk without a stack of our own."""
-
+MAX_CONSTRAINTS: Final = 100  # values an index of mode ENHANCED compares per filter
+MAX_DEPTH: Final = 16  # ours: deeper than people write, and shallow enough to recurse into
 _MAX_NAME_BYTES: Final = 63  # of a metadata key
 _MAX_INTEGER: Final = 2**63  # JSON's readers take no larger one
 _SHOWN_CHARS: Final = 40
+_EXAMPLE: Final = '{"key": {"$eq": "value"}}'
+_NUMBER: Final = "finite number below 2**63"
 _EPOCH: Final = datetime(2020, 1, 1, tzinfo=UTC)
 _TIMES: Final = frozenset({"@occurred_at", "@stored_at"})
 _JOINS: Final[Mapping[object, Literal["and", "or"]]] = {"$and": "and", "$or": "or"}
 _WORDS: Final[Mapping[object, Operator]] = {
-    "$eq": "eq",
-    "$ne": "ne",
-    "$gt": "gt",
-    "$gte": "gte",
-    "$lt": "lt",
-    "$lte": "lte",
-    "$in": "in",
-    "$nin": "nin",
-    "$exists": "exists",
-    "$startsWith": "starts_with",
-}
+    "$eq": "eq", "$ne": "ne", "$gt": "gt", "$gte": "gte", "$lt": "lt", "$lte": "lte", "$in": "in",
+    "$nin": "nin", "$exists": "exists", "$startsWith": "starts_with",
+}  # fmt: skip
 _SIGNS: Final = {operator: str(word) for word, operator in _WORDS.items()}
 _KNOWN_WORDS: Final = ", ".join(_SIGNS.values())
+_ORDER: Final[Mapping[Operator, Callable[[float, float], bool]]] = {
+    "gt": python.gt, "gte": python.ge, "lt": python.lt, "lte": python.le,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -99,22 +78,22 @@ class Filter:
     @classmethod
     def gt(cls, field: str, value: float | datetime) -> Filter:
         """The field is a number above the value."""
-        return cls("gt", _name(field), _number(field, value, "gt"))
+        return cls("gt", _name(field), _bound(field, value, "gt"))
 
     @classmethod
     def gte(cls, field: str, value: float | datetime) -> Filter:
         """The field is a number not below the value."""
-        return cls("gte", _name(field), _number(field, value, "gte"))
+        return cls("gte", _name(field), _bound(field, value, "gte"))
 
     @classmethod
     def lt(cls, field: str, value: float | datetime) -> Filter:
         """The field is a number below the value."""
-        return cls("lt", _name(field), _number(field, value, "lt"))
+        return cls("lt", _name(field), _bound(field, value, "lt"))
 
     @classmethod
     def lte(cls, field: str, value: float | datetime) -> Filter:
         """The field is a number not above the value."""
-        return cls("lte", _name(field), _number(field, value, "lte"))
+        return cls("lte", _name(field), _bound(field, value, "lte"))
 
     @classmethod
     def in_(cls, field: str, values: Collection[object]) -> Filter:
@@ -130,9 +109,7 @@ class Filter:
     def exists(cls, field: str, flag: bool = True) -> Filter:
         """The field is there, or with False is not."""
         if not isinstance(flag, bool):
-            raise _refuse(
-                f"exists takes a boolean, not {type(flag).__name__}", "pass True or False"
-            )
+            raise _refuse("exists takes a boolean", "pass True or False")
         return cls("exists", _name(field), flag)
 
     @classmethod
@@ -226,7 +203,9 @@ class Filter:
             case "starts_with":
                 return isinstance(found, str) and found.startswith(cast("str", self.value))
             case _:
-                return _compares(found, self.operator, cast("float", self.value))
+                if isinstance(found, bool) or not isinstance(found, int | float):
+                    return False
+                return _ORDER[self.operator](found, cast("float", self.value))
 
 
 FilterLike: TypeAlias = Filter | Mapping[str, object]
@@ -269,9 +248,7 @@ def _text(value: str, what: str) -> str:
 
 def _name(field: object) -> str:
     if not isinstance(field, str) or not field:
-        raise _refuse(
-            "a filter's field must be a non-empty string", f"name a metadata key or {FIELDS[0]}"
-        )
+        raise _refuse("a filter's field must be a non-empty string", "name a metadata key")
     if field.startswith("@") and field not in FIELDS:
         raise _refuse(
             f"a record has no field {_shown(field)}", f"use a metadata key or {', '.join(FIELDS)}"
@@ -282,16 +259,21 @@ def _name(field: object) -> str:
             f"use a metadata key, $and or $or; below a key {_KNOWN_WORDS}",
         )
     name = _text(field, "a filter's field")
-    if len(name.encode("utf-8")) > _MAX_NAME_BYTES:
-        raise _refuse(
-            f"a metadata key has at most {_MAX_NAME_BYTES} bytes, not {len(name.encode('utf-8'))}",
-            "name a key that can be stored",
-        )
+    size = len(name.encode("utf-8"))
+    if size > _MAX_NAME_BYTES:
+        raise _refuse(f"a metadata key has at most {_MAX_NAME_BYTES} bytes, not {size}", "cut it")
     return name
 
 
-def _finite(value: object) -> int | float | None:
+def _number(field: str, value: object) -> int | float | None:
     """Return a plain number; None for what is no number, not finite, or beyond 64 bits."""
+    if isinstance(value, datetime):
+        if field not in _TIMES:
+            remedy = "store it as a number, or filter on @occurred_at or @stored_at"
+            raise _refuse(f"{_shown(field)} cannot be compared with a datetime", remedy)
+        if value.utcoffset() is None:
+            raise _refuse("a datetime in a filter has no time zone", "pass an aware datetime")
+        return (value - _EPOCH) // timedelta(minutes=1)
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -299,59 +281,33 @@ def _finite(value: object) -> int | float | None:
     return float(value) if isinstance(value, float) and math.isfinite(value) else None
 
 
-def _moment(field: str, value: object) -> object:
-    if not isinstance(value, datetime):
-        return value
-    if field not in _TIMES:
-        raise _refuse(
-            f"{_shown(field)} cannot be compared with a datetime",
-            "store it as a number, or filter on @occurred_at",
-        )
-    if value.utcoffset() is None:
-        raise _refuse("a datetime in a filter has no time zone", "pass an aware datetime")
-    return (value - _EPOCH) // timedelta(minutes=1)
-
-
-def _number(field: str, value: object, operator: str) -> int | float:
-    number = _finite(_moment(field, value))
+def _bound(field: str, value: object, operator: str) -> int | float:
+    number = _number(field, value)
     if number is None:
-        raise _refuse(
-            f"{operator} takes a finite number below 2**63, not {type(value).__name__}",
-            "pass an aware datetime"
-            if field in _TIMES
-            else "store times and ranks as numbers to compare them",
-        )
+        kind, remedy = type(value).__name__, "store what is to be compared as a number"
+        remedy = "pass an aware datetime" if field in _TIMES else remedy
+        raise _refuse(f"{operator} takes a {_NUMBER}, not {kind}", remedy)
     return number
 
 
 def _scalar(field: str, value: object, operator: str) -> Scalar:
     if field in _TIMES:
-        return _number(field, value, operator)
+        return _bound(field, value, operator)
     if isinstance(value, str):
         return _text(value, "a value in a filter")
-    if isinstance(value, bool):
-        return value
-    number = _finite(_moment(field, value))
+    number = value if isinstance(value, bool) else _number(field, value)
     if number is None:
-        raise _refuse(
-            f"{operator} takes a string, a boolean or a finite number below 2**63, "
-            f"not {type(value).__name__}",
-            "use exists for missing fields and in_ for several values",
-        )
+        kind, remedy = type(value).__name__, "use exists for missing fields, in_ for several values"
+        raise _refuse(f"{operator} takes text, a boolean or a {_NUMBER}, not {kind}", remedy)
     return number
 
 
 def _several(field: str, values: object, operator: str) -> tuple[Scalar, ...]:
-    if isinstance(values, str | bytes | bytearray | Mapping) or not isinstance(values, Collection):
-        raise _refuse(
-            f"{operator} takes a list of values, not {type(values).__name__}",
-            "pass a non-empty list",
-        )
+    if not isinstance(values, list | tuple | set | frozenset) or not values:
+        raise _refuse(f"{operator} takes a list of at least one value", "use exists for any value")
     given = cast("Collection[object]", values)
-    if not given:
-        raise _refuse(f"{operator} takes at least one value", "leave the filter out instead")
     several = [_scalar(field, value, operator) for value in given]
-    if isinstance(values, Set):
+    if isinstance(values, set | frozenset):
         # The order of a set differs between processes; cursors are bound to the filter's form.
         several.sort(key=lambda value: (type(value).__name__, repr(value)))
     return tuple(several)
@@ -361,9 +317,8 @@ def _joined(operator: Literal["and", "or"], filters: Sequence[object]) -> Filter
     parts: list[Filter] = []
     for one in filters:
         if not isinstance(one, Filter):
-            raise _refuse(
-                f"{operator}_ takes filters, not {type(one).__name__}", "use Filter.parse for JSON"
-            )
+            kind = type(one).__name__
+            raise _refuse(f"{operator}_ takes filters, not {kind}", "use Filter.parse for JSON")
         parts += one.parts if one.operator == operator else (one,)
     if not parts:
         raise _refuse(f"{operator}_ takes at least one filter", "leave the filter out instead")
@@ -382,51 +337,41 @@ def _depth(one: Filter) -> int:
     return 1 + max(map(_depth, one.parts), default=0)
 
 
+def _shallow(depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise _refuse(f"a filter nests at most {MAX_DEPTH} levels", "flatten it")
+
+
 def _bounded(one: Filter) -> Filter:
+    _shallow(_depth(one))
     weight = _weight(one)
     if weight > MAX_CONSTRAINTS:
-        raise _refuse(
-            f"a filter compares at most {MAX_CONSTRAINTS} values, not {weight} (ne and nin count "
-            "one more)",
-            "ask in several calls",
-        )
-    if _depth(one) > MAX_DEPTH:
-        raise _too_deep()
+        reason = f"a filter compares at most {MAX_CONSTRAINTS} values, not {weight}"
+        raise _refuse(f"{reason}; a negation counts one more", "ask in several calls")
     return one
 
 
-def _too_deep() -> InvalidFilterError:
-    return _refuse(f"a filter nests at most {MAX_DEPTH} levels", "flatten it")
-
-
 def _parsed(condition: object, *, depth: int) -> Filter:
-    if depth > MAX_DEPTH:
-        raise _too_deep()
+    _shallow(depth)
     if not isinstance(condition, Mapping):
-        raise _refuse(
-            f"a condition must be an object, not {type(condition).__name__}",
-            'write {"key": {"$eq": "value"}}',
-        )
+        kind = type(condition).__name__
+        raise _refuse(f"a condition must be an object, not {kind}", f"write {_EXAMPLE}")
     entries = list(cast("Mapping[object, object]", condition).items())
     if len(entries) != 1:
-        raise _refuse(
-            f"a condition has exactly one key, not {len(entries)}",
-            "join several with $and, or leave the filter out",
-        )
+        remedy = "join several with $and, or leave the filter out"
+        raise _refuse(f"a condition has exactly one key, not {len(entries)}", remedy)
     key, value = entries[0]
     if key in _JOINS:
         if not isinstance(value, list | tuple) or not value:
             raise _refuse(f"{key} takes a non-empty list of conditions", "leave it out instead")
-        conditions = cast("Sequence[object]", value)
-        return Filter(
-            _JOINS[key], parts=tuple(_parsed(each, depth=depth + 1) for each in conditions)
-        )
+        parts = (_parsed(each, depth=depth + 1) for each in cast("Sequence[object]", value))
+        return Filter(_JOINS[key], parts=tuple(parts))
     field = _name(key)
     if not isinstance(value, Mapping):
         return Filter.eq(field, cast("Scalar", value))
     comparisons = cast("Mapping[object, object]", value)
     if not comparisons:
-        raise _refuse("a field has no comparison", 'write {"key": {"$eq": "value"}}')
+        raise _refuse("a field has no comparison", f"write {_EXAMPLE}")
     several = tuple(_compared(field, word, operand) for word, operand in comparisons.items())
     return several[0] if len(several) == 1 else Filter("and", parts=several)
 
@@ -449,17 +394,3 @@ def _equals(found: object, wanted: object) -> bool:
     several = cast("tuple[object, ...]", wanted) if isinstance(wanted, tuple) else (wanted,)
     flag = isinstance(found, bool)
     return any(found == one and isinstance(one, bool) is flag for one in several)
-
-
-def _compares(found: object, operator: Operator, bound: float) -> bool:
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        return False
-    match operator:
-        case "gt":
-            return found > bound
-        case "gte":
-            return found >= bound
-        case "lt":
-            return found < bound
-        case _:
-            return found <= bound

@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from urllib.parse import quote, unquote
 
 from memlane.errors import ValidationError
@@ -23,6 +24,7 @@ __all__ = (
     "VectorKey",
     "check_kind",
     "check_record_id",
+    "check_record_ids",
     "from_minutes",
     "idempotent_id",
     "in_namespace",
@@ -192,6 +194,23 @@ def check_record_id(record_id: object) -> str:
             "record_id holds a character that cannot be printed", remedy="pass a printable id"
         )
     return record_id
+
+
+def check_record_ids(record_ids: object) -> list[str]:
+    """Return one id or several as a list without repeats.
+
+    Raises:
+        ValidationError: Not ids.
+    """
+    if isinstance(record_ids, str):
+        return [check_record_id(record_ids)]
+    if not isinstance(record_ids, Iterable):
+        raise ValidationError(
+            f"record ids must be a string or a list of strings, not {type(record_ids).__name__}",
+            remedy="pass an id, or a list of ids",
+        )
+    several = cast("Iterable[object]", record_ids)
+    return [*dict.fromkeys(check_record_id(record_id) for record_id in several)]
 
 
 def check_kind(kind: object) -> str:

@@ -1,24 +1,28 @@
 """Words and their weight, the same code on every backend, over the scope's own statistics.
 
 A store's full-text index would weigh words by all tenants' texts: slow in a large store, and a
-leak of what others write about.
+leak of what others write about. The hashes are stored: what makes one word of a text may never
+change under a store.
 """
 
 from __future__ import annotations
 
-import re
 import unicodedata
 import zlib
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from memlane.patterns import lazy
-from memlane.protocols import Integers, Terms, Vector
 from memlane.stemming import stem
 
 __all__ = ("STOP_WORDS", "coverage", "terms", "words")
+
+Terms: TypeAlias = npt.NDArray[np.uint32]
+Integers: TypeAlias = npt.NDArray[np.int64]
+Flags: TypeAlias = npt.NDArray[np.bool_]
+Vector: TypeAlias = npt.NDArray[np.float32]
 
 STOP_WORDS: Final = frozenset(
     """
@@ -26,6 +30,7 @@ STOP_WORDS: Final = frozenset(
     his how i if in into is it its me my of on or our she should so than that the their them then
     there these they this to too was we were what when where which who whom whose why will with
     would you your yours about am just not no
+    dont doesnt didnt isnt arent wasnt werent cant couldnt wont wouldnt shouldnt hasnt havent hadnt
     """.split()  # noqa: SIM905 - a paragraph of words reads better than a list of strings
 )
 """Left out where a text has other words: they are in every text and answer nothing."""
@@ -33,55 +38,91 @@ STOP_WORDS: Final = frozenset(
 FULL_ANSWER: Final = 1.6
 """BM25 of a text that answers well, in units of the query's summed idf."""
 
-_WORD = lazy(r"[^\W_]+(?:['\u2019\-./:_][^\W_]+)*")
-_PIECE = lazy(r"[^\W_]+")
-_UNSPACED = lazy(
-    "[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\U00020000-\U0002fa1f]+"
+_ASCII_WORD: Final = lazy(r"[a-z0-9]+(?:['\-./:_][a-z0-9]+)*")
+# Signs of vowels and tones of Indic and South-East Asian scripts are no letters to `\w`.
+_LETTER: Final = (
+    r"(?:[^\W_]|[\u0900-\u0963\u0966-\u0dff\u0e00-\u0e3e\u0e40-\u0e4e\u0e50-\u0eff\u0f71-\u0fbc"
+    r"\u1000-\u1049\u1050-\u109f\u1780-\u17d3\u17dc-\u17ff\u3099\u309a])"
 )
-_CACHE_SIZE: Final = 200_000
+_WORD: Final = lazy(rf"{_LETTER}+(?:['\-./:_\u2010]{_LETTER}+)*")
+_JOINTS: Final = lazy(r"[\-./:_\u2010]")
+# Marks of Latin, Greek, Cyrillic, Hebrew and Arabic letters, and what has no width of its own.
+_ACCENTS: Final = lazy(
+    r"[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640"
+    r"\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u1ab0-\u1aff\u1dc0-\u1dff"
+    r"\u20d0-\u20f0\ufe20-\ufe2f\u00ad\u200c\u200d\u2060\ufe00-\ufe0f\ufeff]+"
+)
+# Apostrophes, and letters with strokes that Unicode does not take apart.
+_WRITTEN_ALIKE: Final = str.maketrans("\u2019\u02bc\u0131\u0142\u00f8\u0111", "''ilod")
+_UNSPACED: Final = lazy(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3031-\u3035\u3040-\u30ff\u3400-\u4dbf"
+    "\u4e00-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]+"
+)
+_THOUSANDS: Final = lazy(r"(?<=\d),(?=\d{3}(?!\d))")
+_DIGIT: Final = lazy(r"\d")
+_ENDINGS: Final = frozenset({"s", "re", "ve", "ll", "d", "m"})
+_SHORTEST_PART: Final = 3  # of "o'brien" brien is a word, of "l'homme" homme
+_LONGEST_WORD: Final = 32  # longer runs are no English words: not stemmed, and not kept in memory
+_CACHE_SIZE: Final = 50_000
 _hashes: dict[str, int] = {}
 
 
 def _plain(text: str) -> str:
-    folded = unicodedata.normalize("NFKD", text.casefold())
-    if folded.isascii():
-        return folded
-    kept = "".join(char for char in folded if not unicodedata.combining(char))
-    return unicodedata.normalize("NFC", kept)
+    if text.isascii():
+        folded = text.lower()
+    else:
+        folded = unicodedata.normalize("NFKD", text).casefold()
+        folded = _ACCENTS().sub("", folded.translate(_WRITTEN_ALIKE))
+        folded = unicodedata.normalize("NFC", folded)
+    return _THOUSANDS().sub("", folded) if "," in folded else folded
 
 
-def _pairs(run: str) -> list[str]:
-    return [run] if len(run) == 1 else [run[at : at + 2] for at in range(len(run) - 1)]
+def _spoken(word: str) -> list[str]:
+    """Return what an apostrophe joins: "ada's" is ada, "don't" dont, "o'brien" also brien."""
+    before, mark, after = word.rpartition("'")
+    if mark and after in _ENDINGS:
+        word = before
+    if "'" not in word:
+        return [word]
+    joined = word.replace("'", "")
+    if after == "t":
+        return [joined]
+    return [joined, *(part for part in word.split("'") if len(part) >= _SHORTEST_PART)]
+
+
+def _spaced(word: str) -> list[str]:
+    if word.isalnum():
+        return [word]
+    pieces = [each for piece in _JOINTS().split(word) for each in _spoken(piece)]
+    if len(pieces) > 1 and all(len(piece) == 1 and piece.isalpha() for piece in pieces):
+        return ["".join(pieces)]
+    # "well-known" is also written apart, and then the joined form would only be missed.
+    return [word, *pieces] if len(pieces) > 1 and _DIGIT().search(word) else pieces
 
 
 def _split(word: str) -> list[str]:
-    if not word.isascii() and _UNSPACED().search(word):
-        found: list[str] = []
-        at = 0
-        for run in _UNSPACED().finditer(word):
-            found += _PIECE().findall(word[at : run.start()])
-            found += _pairs(run.group())
-            at = run.end()
-        return found + _PIECE().findall(word[at:])
-    if word.isalnum():
-        return [word]
-    if "'" in word or "\u2019" in word:
-        # "caroline's" is caroline; "don't" is dont.
-        word = re.sub(r"['\u2019]s$", "", word).replace("'", "").replace("\u2019", "")
-        if word.isalnum():
-            return [word]
-    pieces = _PIECE().findall(word)
-    # A code is found whole and by its pieces: "qx7-4421", "qx7", "4421".
-    return [word, *pieces]
+    if word.isascii() or not _UNSPACED().search(word):
+        return _spaced(word)
+    found: list[str] = []
+    at = 0
+    for match in _UNSPACED().finditer(word):
+        run, before = match.group(), word[at : match.start()]
+        found += [each for other in _WORD().findall(before) for each in _spaced(other)]
+        found += [run[i : i + 2] for i in range(max(1, len(run) - 1))]
+        at = match.end()
+    return found + [each for other in _WORD().findall(word[at:]) for each in _spaced(other)]
 
 
 def words(text: str) -> list[str]:
     """Return the words of a text: folded, without accents, stop words left out if others are.
 
-    Codes such as "QX7-4421" are one word and its pieces; scripts without spaces give pairs of
-    characters.
+    What holds a digit is one word and its pieces, so that both find it: "QX7-4421" gives
+    qx7-4421, qx7 and 4421. Other compounds are their pieces: "well-known" gives well and known,
+    but "U.S." us. Scripts without spaces give pairs of characters, a single character itself.
     """
-    found = [piece for word in _WORD().findall(_plain(text)) for piece in _split(word)]
+    plain = _plain(text)
+    runs: list[str] = (_ASCII_WORD() if plain.isascii() else _WORD()).findall(plain)
+    found = [piece for run in runs for piece in _split(run)]
     telling = [word for word in found if word not in STOP_WORDS]
     return telling or found
 
@@ -89,6 +130,8 @@ def words(text: str) -> list[str]:
 def _hash(word: str) -> int:
     known = _hashes.get(word)
     if known is None:
+        if len(word) > _LONGEST_WORD:
+            return zlib.crc32(word.encode("utf-8", "surrogatepass"))
         known = zlib.crc32(stem(word).encode("utf-8", "surrogatepass"))
         if len(_hashes) >= _CACHE_SIZE:
             _hashes.clear()
@@ -101,6 +144,17 @@ def terms(text: str) -> Terms:
     return np.array([_hash(word) for word in words(text)], dtype=np.uint32)
 
 
+def _hits(terms: Terms, wanted: Terms) -> tuple[Integers, Integers]:
+    """Return where terms are wanted ones, and which: positions in `terms` and in `wanted`."""
+    # Most terms differ from all wanted ones in their low bits already, which is cheap to see.
+    sieve = np.zeros(1 << 16, dtype=np.bool_)
+    sieve[wanted.astype(np.uint16)] = True
+    hits = np.flatnonzero(sieve[terms.astype(np.uint16)])
+    places = np.minimum(np.searchsorted(wanted, terms[hits]), len(wanted) - 1)
+    real = wanted[places] == terms[hits]
+    return hits[real], places[real]
+
+
 def coverage(
     terms: Terms,
     offsets: Integers,
@@ -108,7 +162,7 @@ def coverage(
     *,
     k1: float = 1.2,
     b: float = 0.6,
-    statistics_rows: npt.NDArray[np.bool_] | None = None,
+    statistics_rows: Flags | None = None,
 ) -> Vector:
     """Return how much of the query's words each row covers, 0 to 1, float32 (n,).
 
@@ -117,31 +171,35 @@ def coverage(
 
     Args:
         terms: uint32: term hashes of all rows, one after the other.
-        offsets: int64 (n + 1,): where each row begins.
-        query_terms: uint32: hashes of the query's words.
+        offsets: int64 (n + 1,): where each row begins, from 0 to the number of terms.
+        query_terms: uint32: hashes of the query's words; repeats count once.
         k1: How soon repeats of a word stop counting.
         b: How much long rows are discounted.
-        statistics_rows: bool (n,): rows that count as documents; all if left out.
+        statistics_rows: bool (n,): rows that count as documents, so that the windows of a text do
+            not make its words common; all if left out.
     """
     count = len(offsets) - 1
-    result = np.zeros(count, dtype=np.float32)
     wanted = np.unique(query_terms)
-    if not count or not len(wanted):
-        return result
+    if count < 1 or not len(wanted):
+        return np.zeros(max(count, 0), dtype=np.float32)
+    hits, places = _hits(terms, wanted)
+    if not len(hits):
+        return np.zeros(count, dtype=np.float32)
+    rows = np.repeat(np.arange(count), np.diff(np.searchsorted(hits, offsets)))
+    # A stable sort is fast here, for the keys are sorted by row already.
+    keys = np.sort(rows * len(wanted) + places, kind="stable")
+    first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
+    frequency = np.diff(first, append=len(keys))
+    rows, columns = np.divmod(keys[first], len(wanted))
     lengths = np.diff(offsets)
-    documents = np.ones(count, dtype=np.bool_) if statistics_rows is None else statistics_rows
-    total = int(documents.sum()) or count
-    mean = float(lengths[documents].mean()) if documents.any() else float(lengths.mean())
-    places = np.searchsorted(wanted, terms)
-    places[places == len(wanted)] = 0
-    hits = np.flatnonzero(wanted[places] == terms)
-    rows = np.searchsorted(offsets, hits, side="right") - 1
-    cells, frequency = np.unique(rows * len(wanted) + places[hits], return_counts=True)
-    rows, columns = np.divmod(cells, len(wanted))
-    df = np.bincount(columns[documents[rows]], minlength=len(wanted))
+    if statistics_rows is None or not statistics_rows.any():
+        total, mean = count, float(lengths.mean())
+        df = np.bincount(columns, minlength=len(wanted))
+    else:
+        total, mean = int(statistics_rows.sum()), float(lengths[statistics_rows].mean())
+        df = np.bincount(columns[statistics_rows[rows]], minlength=len(wanted))
     idf = np.log1p((total - df + 0.5) / (df + 0.5))
-    discount = k1 * (1 - b + b * lengths[rows] / max(mean, 1e-9))
-    gain = idf[columns] * frequency * (k1 + 1) / (frequency + discount)
+    discount = k1 * (1 - b + b / max(mean, 1e-9) * lengths)
+    gain = idf[columns] * frequency * (k1 + 1) / (frequency + discount[rows])
     score = np.bincount(rows, weights=gain, minlength=count)
-    full = FULL_ANSWER * float(idf.sum())
-    return np.minimum(score / full, 1.0).astype(np.float32) if full > 0 else result
+    return np.minimum(score / (FULL_ANSWER * float(idf.sum())), 1.0).astype(np.float32)

@@ -63,10 +63,21 @@ def wire_name(field: str) -> str:
 
 
 def _id_form(value: str) -> str:
-    raw = value.encode("utf-8")
-    if len(raw) <= MAX_FILTERABLE_ID_BYTES and not value.startswith("#"):
+    if len(value.encode("utf-8")) <= MAX_FILTERABLE_ID_BYTES and not value.startswith("#"):
         return value
-    return "#" + base64.b32encode(hashlib.sha256(raw).digest()).decode().lower()[:26]
+    return _hashed_form(value)
+
+
+def _hashed_form(value: str) -> str:
+    digest = hashlib.sha256(value.encode("utf-8")).digest()
+    return "#" + base64.b32encode(digest).decode().lower()[:26]
+
+
+def _agent_form(agent: str | None) -> str:
+    if agent is None:
+        return _NO_AGENT
+    # An agent that is called like no agent would meet every filter for none.
+    return _hashed_form(agent) if agent == _NO_AGENT else _id_form(agent)
 
 
 def record_fields(record: MemoryRecord) -> dict[str, Any]:
@@ -126,7 +137,7 @@ def to_metadata(record: MemoryRecord, *, part: int = 0) -> dict[str, Any]:
     flat = {wire_name(key): value for key, value in record_fields(record).items()}
     flat |= {
         "user_id": _id_form(scope.user),
-        "agent_name": _NO_AGENT if scope.agent is None else _id_form(scope.agent),
+        "agent_name": _agent_form(scope.agent),
         "space": record.space,
         "part": part,
         "content": record.text,
@@ -164,7 +175,7 @@ def from_metadata(record_id: str, flat: Mapping[str, Any]) -> MemoryRecord:
             ),
             namespace=flat["namespace"],
             kind=flat["type"],
-            metadata=MappingProxyType(exact.get("metadata", {})),
+            metadata=MappingProxyType({**exact.get("metadata", {})}),
             tags=tuple(flat.get("tags", ())),
             actor=exact.get("actor"),
             source=flat["source"],

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
-
-from memlane.protocols import Vector
+import numpy.typing as npt
 
 __all__ = ("similarities",)
+
+Vector: TypeAlias = npt.NDArray[np.float32]
 
 
 def similarities(distances: Vector, metric: Literal["cosine", "euclidean"] = "cosine") -> Vector:

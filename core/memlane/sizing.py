@@ -5,12 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias, cast
+from typing import Final, TypeAlias, cast
 
 from memlane.errors import ValidationError
 from memlane.types import MetadataValue
 
 __all__ = (
+    "MAX_DEPTH",
+    "MAX_FILTERABLE_BYTES",
+    "MAX_KEY_BYTES",
+    "MAX_METADATA_KEYS",
+    "MAX_PAYLOAD_BYTES",
+    "MAX_TAGS",
+    "MAX_TAG_BYTES",
     "FilterableValue",
     "check_budget",
     "check_metadata",
@@ -34,14 +41,23 @@ MAX_PAYLOAD_BYTES: Final = 32 * 1024
 """Of the 40,960 bytes of metadata S3 Vectors allows, for text and exact forms together."""
 
 MAX_KEY_BYTES: Final = 63
-MAX_TAGS: Final = 32
-MAX_TAG_BYTES: Final = 64
-MAX_DEPTH: Final = 16
-MAX_INTEGER: Final = 2**63
+"""The longest name S3 Vectors allows for a key that is not filterable."""
 
-_OBJECT_BYTES: Final = 4
-_ENTRY_BYTES: Final = 8
+MAX_TAGS: Final = 32
+"""Ours: 32 tags of a usual length stay within the filterable bytes."""
+
+MAX_TAG_BYTES: Final = 64
+"""Ours, as for the ids that are filtered unhashed."""
+
+MAX_DEPTH: Final = 16
+"""Ours: deeper than people nest, and shallow enough for every JSON reader."""
+
+_INTEGER_LIMIT: Final = 2**63  # of SQLite's integers and of orjson's
+_OBJECT_BYTES: Final = 4  # of S3 Vectors' size model, measured: an object, or an item of a list
+_ENTRY_BYTES: Final = 8  # the same: an entry of an object, besides its key and value
 _NUMBER_BYTES: Final = 4
+_FIRST_PRINTABLE: Final = 0x20
+_AFTER_ASCII: Final = range(0x7F, 0xA0)
 
 
 def value_size(value: FilterableValue) -> int:
@@ -64,11 +80,16 @@ def metadata_size(metadata: Mapping[str, FilterableValue]) -> int:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def filterable_subset(metadata: Mapping[str, MetadataValue]) -> dict[str, FilterableValue]:
-    """Return what of the metadata can be filtered on: flat values and lists of one kind."""
+    """Return what of the metadata can be filtered on: flat values and lists of one kind.
+
+    Null, empty, mixed and nested values are kept with the record and cannot be filtered on.
+    """
     found: dict[str, FilterableValue] = {}
     for key, value in metadata.items():
         if isinstance(value, str | bool) or _is_number(value):
@@ -78,6 +99,21 @@ def filterable_subset(metadata: Mapping[str, MetadataValue]) -> dict[str, Filter
             if all(isinstance(each, str) for each in items) or all(map(_is_number, items)):
                 found[key] = cast("FilterableValue", items)
     return found
+
+
+def _lone_surrogate(text: str) -> int | None:
+    """Return the place of a lone surrogate, which would fail a whole request to S3 Vectors."""
+    if text.isascii():
+        return None
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as exc:
+        return exc.start
+    return None
+
+
+def _control_character(text: str) -> bool:
+    return any(ord(char) < _FIRST_PRINTABLE or ord(char) in _AFTER_ASCII for char in text)
 
 
 def check_text(text: object, *, name: str = "content") -> str:
@@ -90,26 +126,30 @@ def check_text(text: object, *, name: str = "content") -> str:
         raise ValidationError(
             f"{name} must be a string, not {type(text).__name__}", remedy="pass the text itself"
         )
+    # Characters first: nothing of ten megabytes is copied to find that they are too many.
     if len(text) > MAX_PAYLOAD_BYTES:
-        raise _too_long(name, f"more than {len(text):,} bytes")
-    if not text.strip():
+        raise _too_long(name, f"at least {len(text):,} bytes")
+    if not text or text.isspace():
         raise ValidationError(f"{name} is blank", remedy="pass some text, or skip the call")
-    try:
-        size = len(text.encode("utf-8"))
-    except UnicodeEncodeError as exc:
+    if (place := _lone_surrogate(text)) is not None:
         raise ValidationError(
-            f"{name} holds a lone surrogate at character {exc.start}",
+            f"{name} holds a lone surrogate at character {place}",
             remedy="decode it properly, or replace it: text.encode('utf-8', 'replace').decode()",
-        ) from exc
+        )
+    size = len(text) if text.isascii() else len(text.encode("utf-8"))
     if size > MAX_PAYLOAD_BYTES:
         raise _too_long(name, f"{size:,} bytes")
-    return text
+    return str.__str__(text)  # a member of an enum is kept as the string it stands for
 
 
 def _too_long(name: str, size: str) -> ValidationError:
+    remedy = (
+        "ask with its essence, such as its last sentences"
+        if name == "query"
+        else "split it into several records, such as one a message or paragraph"
+    )
     return ValidationError(
-        f"{name} has {size}; at most {MAX_PAYLOAD_BYTES:,} are allowed",
-        remedy="split it into several records, such as one a message or paragraph",
+        f"{name} has {size}; at most {MAX_PAYLOAD_BYTES:,} are allowed", remedy=remedy
     )
 
 
@@ -123,74 +163,100 @@ def _check_key(key: object) -> str:
         raise ValidationError(
             "a metadata key must be a non-empty string", remedy="name every key with text"
         )
+    if _lone_surrogate(key) is not None:
+        raise ValidationError(
+            "a metadata key holds a lone surrogate", remedy="decode the key properly"
+        )
+    size = len(key.encode("utf-8"))
+    if size > MAX_KEY_BYTES:
+        raise ValidationError(
+            f"a metadata key has {size:,} bytes; at most {MAX_KEY_BYTES} are allowed",
+            remedy="shorten the key",
+        )
     if key.startswith(("@", "$")):
         raise ValidationError(
             f"metadata key {key!r} begins with {key[0]!r}, which is kept for filters",
             remedy="rename the key",
         )
-    try:
-        size = len(key.encode("utf-8"))
-    except UnicodeEncodeError as exc:
-        raise ValidationError(
-            "a metadata key holds a lone surrogate", remedy="decode the key properly"
-        ) from exc
-    if size > MAX_KEY_BYTES:
-        raise ValidationError(
-            f"a metadata key has {size} bytes; at most {MAX_KEY_BYTES} are allowed",
-            remedy="shorten the key",
-        )
-    if not key.isprintable():
-        raise ValidationError(
-            "a metadata key holds a character that cannot be printed", remedy="rename the key"
-        )
-    return key
+    if _control_character(key):
+        raise ValidationError("a metadata key holds a control character", remedy="rename the key")
+    return str.__str__(key)
 
 
-def _copied(value: object, key: str, depth: int) -> MetadataValue:
-    if depth > MAX_DEPTH:
-        raise ValidationError(
-            f"metadata {key!r} nests more than {MAX_DEPTH} levels, or holds itself",
-            remedy="flatten it",
-        )
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError as exc:
+class _Copier:
+    """One value of the metadata on its way in, with what may still be spent on it.
+
+    A list that holds another one twice, and that one a third twice, is small in memory and
+    endless as JSON: what it would weigh is counted on the way.
+    """
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+
+    def copy(self, value: object, key: str, depth: int = 1) -> MetadataValue:
+        if depth > MAX_DEPTH:
             raise ValidationError(
-                f"metadata {key!r} holds a lone surrogate", remedy="decode the value properly"
-            ) from exc
-        return value
-    if isinstance(value, int):
-        if not -MAX_INTEGER < value < MAX_INTEGER:
-            raise ValidationError(
-                f"metadata {key!r} is an integer beyond 64 bits", remedy="store it as a string"
+                f"metadata {key!r} nests more than {MAX_DEPTH} levels, or holds itself",
+                remedy="flatten it",
             )
-        return int(value)
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValidationError(
-                f"metadata {key!r} is not a finite number", remedy="leave it out, or pass None"
-            )
-        return float(value)
-    if isinstance(value, Mapping):
-        copied: dict[str, MetadataValue] = {}
-        for inner, each in cast("Mapping[object, object]", value).items():
-            if not isinstance(inner, str):
+        self._spend(1)
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            return self._text(value, key)
+        if isinstance(value, int):
+            if not -_INTEGER_LIMIT < value < _INTEGER_LIMIT:
                 raise ValidationError(
-                    f"metadata {key!r} holds a key that is not a string",
-                    remedy="name every key with text",
+                    f"metadata {key!r} holds an integer beyond 64 bits",
+                    remedy="store it as a string",
                 )
-            _copied(inner, key, depth)
-            copied[inner] = _copied(each, key, depth + 1)
-        return copied
-    if isinstance(value, list | tuple):
-        return [_copied(each, key, depth + 1) for each in cast("Sequence[object]", value)]
-    raise ValidationError(
-        f"metadata {key!r} is of type {type(value).__name__}, which JSON cannot say",
-        remedy="pass strings, numbers, booleans, None, lists or objects",
-    )
+            return int(value)
+        if isinstance(value, float):
+            if not math.isfinite(value):
+                raise ValidationError(
+                    f"metadata {key!r} holds a number that is not finite",
+                    remedy="leave it out, or pass None",
+                )
+            return float(value)
+        if isinstance(value, Mapping):
+            entries = cast("Mapping[object, object]", value).items()
+            return {
+                self._inner_key(inner, key): self.copy(each, key, depth + 1)
+                for inner, each in entries
+            }
+        if isinstance(value, list | tuple):
+            items = cast("Sequence[object]", value)
+            return [self.copy(each, key, depth + 1) for each in items]
+        raise ValidationError(
+            f"metadata {key!r} holds a {type(value).__name__}, which JSON cannot say",
+            remedy="pass strings, numbers, booleans, None, lists or objects",
+        )
+
+    def _inner_key(self, inner: object, key: str) -> str:
+        if not isinstance(inner, str):
+            raise ValidationError(
+                f"metadata {key!r} holds a key that is not a string",
+                remedy="name every key with text",
+            )
+        return self._text(inner, key)
+
+    def _text(self, text: str, key: str) -> str:
+        self._spend(len(text))
+        if _lone_surrogate(text) is not None:
+            raise ValidationError(
+                f"metadata {key!r} holds a lone surrogate", remedy="decode it properly"
+            )
+        return str.__str__(text)
+
+    def _spend(self, least: int) -> None:
+        # Never more than the JSON form, so nothing is refused here that would fit.
+        self._room -= least
+        if self._room < 0:
+            raise ValidationError(
+                f"metadata has more than {MAX_PAYLOAD_BYTES:,} bytes; that many are allowed for "
+                "text and metadata together",
+                remedy="keep large values elsewhere and store where they are",
+            )
 
 
 def check_metadata(metadata: object) -> Mapping[str, MetadataValue]:
@@ -203,15 +269,18 @@ def check_metadata(metadata: object) -> Mapping[str, MetadataValue]:
         raise ValidationError(
             f"metadata must be an object, not {type(metadata).__name__}", remedy="pass a dict"
         )
-    given = cast("Mapping[Any, object]", metadata)
+    given = cast("Mapping[object, object]", metadata)
     if len(given) > MAX_METADATA_KEYS:
         raise ValidationError(
-            f"metadata has {len(given)} keys; at most {MAX_METADATA_KEYS} are allowed",
+            f"metadata has {len(given):,} keys; at most {MAX_METADATA_KEYS} are allowed",
             remedy="nest some of them under one key",
         )
-    return MappingProxyType(
-        {_check_key(key): _copied(value, str(key), 1) for key, value in given.items()}
-    )
+    copier = _Copier(MAX_PAYLOAD_BYTES)
+    copied: dict[str, MetadataValue] = {}
+    for name, value in given.items():
+        key = _check_key(name)
+        copied[key] = copier.copy(value, key)
+    return MappingProxyType(copied)
 
 
 def check_tags(tags: object) -> tuple[str, ...]:
@@ -220,26 +289,30 @@ def check_tags(tags: object) -> tuple[str, ...]:
     Raises:
         ValidationError: Not a list of short strings, or too many.
     """
-    if isinstance(tags, str) or not isinstance(tags, list | tuple | set | frozenset):
+    if not isinstance(tags, list | tuple | set | frozenset):
         raise ValidationError(
             f"tags must be a list of strings, not {type(tags).__name__}", remedy='pass ["a tag"]'
         )
     found: set[str] = set()
     for tag in cast("Sequence[object]", tags):
-        if not isinstance(tag, str) or not tag.strip() or not tag.isprintable():
+        if not isinstance(tag, str) or not tag or tag.isspace():
             raise ValidationError(
-                "a tag must be a printable string that is not blank", remedy='pass ["a tag"]'
+                "a tag must be a string that is not blank", remedy='pass ["a tag"]'
             )
+        if _lone_surrogate(tag) is not None:
+            raise ValidationError("a tag holds a lone surrogate", remedy="decode it properly")
         size = len(tag.encode("utf-8"))
         if size > MAX_TAG_BYTES:
             raise ValidationError(
-                f"a tag has {size} bytes; at most {MAX_TAG_BYTES} are allowed",
+                f"a tag has {size:,} bytes; at most {MAX_TAG_BYTES} are allowed",
                 remedy="shorten it, or put it into metadata",
             )
-        found.add(tag)
+        if _control_character(tag):
+            raise ValidationError("a tag holds a control character", remedy="rename the tag")
+        found.add(str.__str__(tag))
     if len(found) > MAX_TAGS:
         raise ValidationError(
-            f"there are {len(found)} tags; at most {MAX_TAGS} are allowed",
+            f"there are {len(found):,} tags; at most {MAX_TAGS} are allowed",
             remedy="put some of them into metadata",
         )
     return tuple(sorted(found))
@@ -250,13 +323,18 @@ def check_budget(
 ) -> None:
     """Refuse what weighs too much for the strictest backend.
 
+    Args:
+        metadata: As `check_metadata` returned it.
+        tags: As `check_tags` returned them.
+        payload_bytes: Of the text and all exact forms; see `metadata.payload_bytes`.
+
     Raises:
         ValidationError: Over 1,200 filterable bytes, or over 32 KiB of payload.
     """
-    weighed: dict[str, FilterableValue] = filterable_subset(metadata)
+    weighed = filterable_subset(metadata)
     if tags:
         weighed["@tags"] = list(tags)
-    size = metadata_size(weighed) if weighed else 0
+    size = metadata_size(weighed)
     if size > MAX_FILTERABLE_BYTES:
         raise ValidationError(
             f"metadata and tags have {size:,} filterable bytes; at most "

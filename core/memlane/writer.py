@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, replace
+from itertools import groupby, takewhile
 from typing import Any
 
 from memlane.embeddings import Embeddings
@@ -14,7 +14,7 @@ from memlane.errors import (
     ValidationError,
 )
 from memlane.protocols import Clock, IndexedRecord, VectorBackend
-from memlane.reader import only
+from memlane.reader import only, within_reach
 from memlane.scope import Reach, Scope
 from memlane.types import MemoryRecord, NewMemory
 from memlane.writing import RecordIds, changed, new_record
@@ -57,13 +57,16 @@ class Writer:
             PartialWriteError: Some batches were durable before one failed.
         """
         planned = self._plan(items, scope)
-        stored: list[MemoryRecord] = []
+        durable: dict[str, MemoryRecord] = {}
         for at in range(0, len(planned), self._batch):
             try:
-                stored += await self._store_batch(planned[at : at + self._batch], scope)
+                await self._store_batch(planned[at : at + self._batch], scope, durable)
             except Exception as exc:
-                if not stored:
-                    raise
+                if all(durable.get(plan.record.id) is not plan.record for plan in planned):
+                    raise  # nothing was written
+                # Writing keeps the order, so what is durable is a beginning of what was given.
+                done = takewhile(lambda plan: plan.record.id in durable, planned)
+                stored = [durable[plan.record.id] for plan in done]
                 raise PartialWriteError(
                     f"{len(stored)} of {len(planned)} records were stored before a failure",
                     stored=stored,
@@ -71,12 +74,12 @@ class Writer:
                     scope=scope,
                     remedy=f"store the last {len(planned) - len(stored)} again",
                 ) from exc
-        return stored
+        return [durable[plan.record.id] for plan in planned]
 
     def _plan(self, items: Iterable[NewMemory], scope: Scope) -> list[_Planned]:
         now = self._clock.now()
         planned: list[_Planned] = []
-        seen: dict[str, str] = {}
+        seen: dict[str, str | None] = {}
         for place, item in enumerate(items):
             if not isinstance(item, NewMemory):
                 raise ValidationError(
@@ -97,17 +100,22 @@ class Writer:
                     f"item {place} has the id of an item before it",
                     remedy="give each item an id of its own",
                 )
-            seen[record.id] = record.text
+            seen[record.id] = record.text if idempotent else None
             planned.append(
                 _Planned(record, chosen_id=item.record_id is not None, idempotent=idempotent)
             )
         return planned
 
-    async def _store_batch(self, planned: Sequence[_Planned], scope: Scope) -> list[MemoryRecord]:
-        known = await self._known(planned, scope)
-        fresh = {plan.record.id: plan for plan in planned if plan.record.id not in known}
-        await self._write(list(fresh.values()), scope, known)
-        return [known.get(plan.record.id, plan.record) for plan in planned]
+    async def _store_batch(
+        self, planned: Sequence[_Planned], scope: Scope, durable: dict[str, MemoryRecord]
+    ) -> None:
+        """Store what is not there yet, adding to `durable` what is, record by record."""
+        durable |= await self._known(planned, scope)
+        fresh: dict[str, _Planned] = {}
+        for plan in planned:
+            if plan.record.id not in durable:
+                fresh.setdefault(plan.record.id, plan)
+        await self._write(list(fresh.values()), scope, durable)
 
     async def _known(self, planned: Sequence[_Planned], scope: Scope) -> dict[str, MemoryRecord]:
         """Return what earlier calls with the same idempotency keys stored, by id."""
@@ -115,17 +123,18 @@ class Writer:
         if not wanted:
             return {}
         reach = Reach.point(scope, now=self._clock.now())
-        found = await self._backend.fetch(list(wanted), reach=reach)
-        for indexed in found:
-            if indexed.record.text != wanted[indexed.record.id].text:
-                raise ConflictError(
-                    "this idempotency_key was used for another content",
-                    remedy="use a new key for a new event, or `update` to change the record",
-                )
-        return {indexed.record.id: indexed.record for indexed in found}
+        fetched = await self._backend.fetch(list(wanted), reach=reach)
+        found = within_reach((indexed.record for indexed in fetched), reach)
+        known = {record.id: record for record in found if record.id in wanted}
+        if any(record.text != wanted[record.id].text for record in known.values()):
+            raise ConflictError(
+                "this idempotency_key was used for another content",
+                remedy="use a new key for a new event, or `update` to change the record",
+            )
+        return known
 
     async def _write(
-        self, planned: Sequence[_Planned], scope: Scope, known: dict[str, MemoryRecord]
+        self, planned: Sequence[_Planned], scope: Scope, durable: dict[str, MemoryRecord]
     ) -> None:
         if not planned:
             return
@@ -135,36 +144,76 @@ class Writer:
             for plan, part in zip(planned, parts, strict=True)
         ]
         # Runs of one condition keep the order in which the records were given.
-        for chosen, run in groupby(indexed, key=lambda pair: pair[0].chosen_id):
+        for must_be_new, run in groupby(
+            indexed, key=lambda pair: pair[0].chosen_id or pair[0].idempotent
+        ):
             pairs = list(run)
-            racing = [pair for pair in pairs if pair[0].idempotent]
-            steady = [pair[1] for pair in pairs if not pair[0].idempotent]
-            if not racing:
-                await self._backend.upsert(
-                    steady, scope=scope, expected_version=0 if chosen else None
-                )
+            records = [one for _, one in pairs]
+            if not must_be_new:
+                await self._upsert(records, scope, durable, None)
                 continue
-            for plan, one in pairs:
-                await self._write_idempotent(plan, one, scope, known)
+            try:
+                await self._write_new(records, scope, durable)
+            except ConflictError:
+                if not any(plan.idempotent for plan, _ in pairs):
+                    raise
+                # One of these events was stored by somebody else meanwhile: which one?
+                for plan, one in pairs:
+                    await self._write_alone(plan, one, scope, durable)
 
-    async def _write_idempotent(
+    async def _write_alone(
         self,
         plan: _Planned,
         indexed: IndexedRecord,
         scope: Scope,
-        known: dict[str, MemoryRecord],
+        durable: dict[str, MemoryRecord],
     ) -> None:
-        if not plan.idempotent:
-            await self._backend.upsert([indexed], scope=scope)
+        if plan.record.id in durable:
             return
         try:
-            await self._backend.upsert([indexed], scope=scope, expected_version=0)
+            await self._write_new([indexed], scope, durable)
         except ConflictError:
-            # Somebody else stored the same event meanwhile: theirs is the record.
+            # Theirs is the record, if it is the same event.
             theirs = await self._known([plan], scope)
             if plan.record.id not in theirs:
                 raise
-            known |= theirs
+            durable |= theirs
+
+    async def _write_new(
+        self, records: Sequence[IndexedRecord], scope: Scope, durable: dict[str, MemoryRecord]
+    ) -> None:
+        try:
+            await self._upsert(records, scope, durable, 0)
+        except ConflictError as exc:
+            expired = await self._expired([one.record.id for one in records], scope)
+            if not expired:
+                raise ConflictError(
+                    "a record of that id exists already",
+                    remedy="use `update` to change it, or store without an id",
+                ) from exc
+            for one in records:
+                await self._upsert([one], scope, durable, expired.get(one.record.id, 0))
+
+    async def _expired(self, record_ids: Sequence[str], scope: Scope) -> dict[str, int]:
+        """Return the versions of records that exist for nobody any more, but in the backend."""
+        now = self._clock.now()
+        reach = replace(Reach.point(scope, now=now), now=None)
+        fetched = await self._backend.fetch(record_ids, reach=reach)
+        return {
+            record.id: record.version
+            for record in within_reach((indexed.record for indexed in fetched), reach)
+            if record.expires_at is not None and record.expires_at <= now
+        }
+
+    async def _upsert(
+        self,
+        records: Sequence[IndexedRecord],
+        scope: Scope,
+        durable: dict[str, MemoryRecord],
+        expected_version: int | None,
+    ) -> None:
+        await self._backend.upsert(records, scope=scope, expected_version=expected_version)
+        durable |= {indexed.record.id: indexed.record for indexed in records}
 
     async def update(
         self,

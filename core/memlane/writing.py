@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +12,7 @@ from typing import Final, Literal, get_args
 from memlane.errors import ValidationError
 from memlane.layout import check_kind, check_record_id, idempotent_id, normalize_namespace, ulid
 from memlane.metadata import payload_bytes
+from memlane.runtime import fork
 from memlane.scope import Scope, check_id
 from memlane.sizing import check_budget, check_metadata, check_tags, check_text
 from memlane.types import MemoryRecord, MetadataValue, NewMemory, Source
@@ -38,10 +39,11 @@ UNSET: Final = Unset()
 class RecordIds:
     """ULIDs that rise even within one millisecond, and when the clock goes back."""
 
-    def __init__(self, entropy: Callable[[], int] = lambda: secrets.randbits(80)) -> None:
+    def __init__(self, entropy: Callable[[], int] = lambda: int.from_bytes(os.urandom(10))) -> None:
         self._entropy = entropy
         self._lock = threading.Lock()
-        self._last = (0, 0)
+        self._last = (-1, 0)
+        fork.watch(self._after_fork)
 
     def new(self, now: datetime) -> str:
         """Return the next id."""
@@ -53,6 +55,11 @@ class RecordIds:
             else:
                 self._last = (self._last[0], self._last[1] + 1)
             return ulid(*self._last)
+
+    def _after_fork(self) -> None:
+        # Parent and child would count on from the same id.
+        self._lock = threading.Lock()
+        self._last = (self._last[0] + 1, self._entropy() >> 1)
 
 
 def _aware(moment: object, *, name: str) -> datetime:
@@ -107,7 +114,7 @@ def _checked(record: MemoryRecord) -> MemoryRecord:
 
 
 def _source(source: object) -> Source:
-    if source not in _SOURCES:
+    if not isinstance(source, str) or source not in _SOURCES:
         raise ValidationError("unknown source", remedy=f"pass one of {', '.join(sorted(_SOURCES))}")
     return source  # type: ignore[return-value] # membership was just checked
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
@@ -24,7 +25,7 @@ _MONTHS = {
 } | {"sept": 9}
 _MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
 _YEAR = r"(?:19|20)\d\d"
-_ISO = lazy(rf"\b({_YEAR})-(\d\d)(?:-(\d\d))?\b")
+_ISO = lazy(rf"\b({_YEAR})-(0[1-9]|1[0-2])(?:-(\d\d))?\b")
 _DAY_MONTH = lazy(
     rf"\b(\d{{1,2}})(?:st|nd|rd|th)?\s+(?:of\s+)?({_MONTH})\b\.?,?(?:\s+({_YEAR}))?", re.IGNORECASE
 )
@@ -63,19 +64,22 @@ def asks_when(question: str) -> bool:
 def _day(year: int, month: int, day: int) -> tuple[datetime, datetime] | None:
     try:
         start = datetime(year, month, day, tzinfo=UTC)
-    except ValueError:
-        return None
-    return start, start + timedelta(days=1)
+        return start, start + timedelta(days=1)
+    except (ValueError, OverflowError):
+        return None  # there never was such a day, or it is the last of all
 
 
 def _month(year: int, month: int) -> tuple[datetime, datetime] | None:
-    if not 1 <= month <= 12:  # noqa: PLR2004 - months of a year
-        return None
-    start = datetime(year, month, 1, tzinfo=UTC)
-    return start, (start + timedelta(days=32)).replace(day=1)
+    try:
+        start = datetime(year, month, 1, tzinfo=UTC)
+        return start, (start + timedelta(days=32)).replace(day=1)
+    except (ValueError, OverflowError):
+        return None  # before the first year, or the last month of all
 
 
-def _explicit(question: str, latest: datetime) -> tuple[datetime, datetime] | None:
+def _explicit(
+    question: str, latest: datetime, names: Collection[str]
+) -> tuple[datetime, datetime] | None:
     def year_of(text: str | None, month: int) -> int:
         # Without a year the latest such month that is not after what is remembered is meant.
         if text is not None:
@@ -95,9 +99,10 @@ def _explicit(question: str, latest: datetime) -> tuple[datetime, datetime] | No
         return _day(year_of(year, month), month, int(day))
     for found in _MONTH_ALONE().finditer(question):
         name, year = found.groups()
-        if year is None and (name.lower() in _AMBIGUOUS and not name[0].isupper()):
+        word = name.lower()
+        if year is None and (word in names or (word in _AMBIGUOUS and not name[0].isupper())):
             continue
-        month = _MONTHS[name.lower()]
+        month = _MONTHS[word]
         return _month(year_of(year, month), month)
     if found := _YEAR_ALONE().search(question):
         start = datetime(int(found.group(1)), 1, 1, tzinfo=UTC)
@@ -105,12 +110,15 @@ def _explicit(question: str, latest: datetime) -> tuple[datetime, datetime] | No
     return None
 
 
-def named_period(question: str, *, latest: datetime) -> tuple[int, int] | None:
+def named_period(
+    question: str, *, latest: datetime, names: Collection[str] = ()
+) -> tuple[int, int] | None:
     """Return the period a question names, as minutes since the epoch of `layout`, end excluded.
 
     Args:
         question: The question.
         latest: The last moment remembered; a month without a year is the one before it.
+        names: Words, in lower case, that are somebody's name here: alone they are no month.
     """
-    period = _explicit(question, latest)
+    period = _explicit(question, latest, names)
     return None if period is None else (to_minutes(period[0]), to_minutes(period[1]))

@@ -124,7 +124,8 @@ def session_evidence(evidence: Vector, sessions: Codes) -> Vector:
     codes = sessions[ordered]
     starts = np.flatnonzero(np.append(True, codes[1:] != codes[:-1]))
     ends = np.append(starts[1:], len(codes))
-    running = np.append(0.0, np.cumsum(evidence[ordered]))
+    # In float32 the sum over a large store has no digits left for one session's share.
+    running = np.append(0.0, np.cumsum(evidence[ordered], dtype=np.float64))
     voices = np.minimum(starts + _SESSION_VOICES, ends)
     best = (running[voices] - running[starts]) / _SESSION_VOICES
     share[ordered] = np.repeat(best, ends - starts)

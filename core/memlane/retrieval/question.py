@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memlane.lexical import terms
+from memlane.lexical import STOP_WORDS, terms
 from memlane.protocols import Terms
 from memlane.retrieval.dates import asks_when
 
@@ -14,7 +14,12 @@ __all__ = ("Question", "read_question")
 
 # Roles are not names: taking them out of a query would take meaning out of it.
 _ROLES = frozenset({"user", "assistant", "system", "tool", "human", "ai", "agent", "bot", "me"})
+_TITLES = frozenset({"mr", "mrs", "ms", "dr", "prof"})
+# Words far oftener than names: they are names only where they are written as nothing but one.
+_COMMON = STOP_WORDS | {"may"}
 _SHORTEST_NAME = 2
+_SENTENCE_ENDS = '.!?:;"\u201c('
+_GAP = "\0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +43,36 @@ class Question:
 
 def _spoken_forms(actor: str) -> list[str]:
     words = actor.split()
-    forms = [actor] if len(words) == 1 else [actor, words[0]]
+    forms = [" ".join(words)]
+    if len(words) > 1 and words[0].rstrip(".").casefold() not in _TITLES:
+        forms.append(words[0])
     return [form for form in forms if len(form) >= _SHORTEST_NAME and form.casefold() not in _ROLES]
+
+
+def _is_written_as_a_name(found: re.Match[str], form: str) -> bool:
+    if not found[0][0].isupper():
+        return False
+    before = found.string[: found.start()].rstrip()
+    return len(found[0]) > len(form) or (bool(before) and before[-1] not in _SENTENCE_ENDS)
+
+
+def _take_out(form: str, text: str, *, cased: bool) -> tuple[str, bool]:
+    """Return the text with a gap wherever it speaks of `form`, and whether it does."""
+    common = form.casefold() in _COMMON
+    if common and not cased:
+        return text, False
+    spaced = r"\s+".join(map(re.escape, form.split()))
+    pattern = re.compile(
+        rf"(?<!\w){spaced}(?:['\u2019]s|(?<=s)['\u2019])?(?!\w)",
+        0 if cased and form[0].isupper() else re.IGNORECASE,
+    )
+    pieces: list[str] = []
+    at = 0
+    for found in pattern.finditer(text):
+        if not common or _is_written_as_a_name(found, form):
+            pieces += [text[at : found.start()], _GAP]
+            at = found.end()
+    return "".join([*pieces, text[at:]]), bool(pieces)
 
 
 def read_question(text: str, *, actors: Sequence[str]) -> Question:
@@ -47,19 +80,23 @@ def read_question(text: str, *, actors: Sequence[str]) -> Question:
 
     Plain embeddings rank a mere mention of a name above the fact asked for ("Wow, Ada!"), so the
     names of known actors leave the embedded text. They stay among the words. A name in capitals
-    is only met in capitals, so that an actor "Will" is not found in "what will she do".
+    is only met in capitals, unless the query has none or nothing else. One that is a common word
+    is met inside a sentence alone: an actor "Will" is not found in "what will she do", nor in
+    "Will she come?". All whom a first name may mean are named.
     """
-    named: list[str] = []
-    rest = text
-    shouting_or_mumbling = text.islower() or text.isupper()
-    for actor in sorted(actors, key=len, reverse=True):
+    folded = " ".join(text.casefold().split())
+    forms: dict[str, list[str]] = {}
+    for actor in actors:
         for form in _spoken_forms(actor):
-            flags = 0 if form[0].isupper() and not shouting_or_mumbling else re.IGNORECASE
-            pattern = re.compile(rf"(?<!\w){re.escape(form)}(?:['\u2019]s)?(?!\w)", flags)
-            rest, hits = pattern.subn(" ", rest)
-            if hits and actor not in named:
-                named.append(actor)
-    embedded = " ".join(rest.split())
+            if form.casefold() in folded:  # of a thousand actors a query names one or two
+                forms.setdefault(form, []).append(actor)
+    named: dict[str, None] = {}
+    rest, cased = text, not (text.islower() or text.isupper())
+    for form in sorted(forms, key=lambda form: (-len(form), form)):
+        rest, met = _take_out(form, rest, cased=cased)
+        if met:
+            named |= dict.fromkeys(sorted(forms[form]))
+    embedded = " ".join(rest.replace(_GAP, " ").split())
     embedded = re.sub(r"\s+([?.!,;:])", r"\1", embedded)
     if not any(char.isalnum() for char in embedded):
         embedded = text  # nothing but names: then the names are the question

@@ -119,7 +119,8 @@ def rank(
     if weights.session:
         shares["session"] = weights.session * session_evidence(evidence, sessions)
     if weights.date:
-        period = named_period(question.text, latest=latest)
+        names = {word.lower() for name in question.named for word in name.split()}
+        period = named_period(question.text, latest=latest, names=names)
         shares["date"] = weights.date * date_fit(occurred, period)
     if weights.when:
         shares["when"] = weights.when * tells_when(candidates, records, question)

@@ -66,7 +66,7 @@ class Retriever:
                 condition=condition,
                 min_similarity=one.min_similarity,
             )
-        return merged(found)[:limit] if len(asked) > 1 else found
+        return (merged(found) if len(asked) > 1 else found)[:limit]
 
     async def _recall(
         self,
@@ -107,7 +107,9 @@ class Retriever:
                     record=record,
                     score=float(ranked.scores[place]),
                     similarity=None if mode == "text" else float(ranked.similarity[place]),
-                    passage=record.text[start:end] if candidates.parts[row] else record.text,
+                    # Nothing of a window is left when the text was shortened meanwhile.
+                    passage=(record.text[start:end] if candidates.parts[row] else "")
+                    or record.text,
                     features=MappingProxyType(
                         {
                             name: float(share[place])

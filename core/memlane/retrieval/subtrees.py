@@ -41,7 +41,7 @@ def subtrees(
         )
     for one in asked or ():
         check_limit(one.limit, most=most)
-    asked = asked or (NamespaceQuery(path=namespace or "/", limit=limit),)
+    asked = asked or (NamespaceQuery(path="/" if namespace is None else namespace, limit=limit),)
     return [
         replace(
             one,

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import functools
 import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 import anyio
 
 from memlane.errors import DeadlineExceededError
 from memlane.runtime.mailbox import Mailbox
-from memlane.runtime.place import running_loop
+from memlane.runtime.place import is_cancellation, running_loop
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ("Answer", "Reply", "ThreadAnswer", "expect")
 
@@ -119,7 +120,7 @@ class Answer(ABC, Generic[T]):
         if error is None:
             return cast("T", self._value)
         try:
-            if isinstance(error, asyncio.CancelledError):
+            if is_cancellation(error):
                 raise self.work_cancelled
             raise error
         finally:
@@ -136,38 +137,46 @@ class Answer(ABC, Generic[T]):
     async def _outlast(self) -> None: ...
 
 
-class _AsyncioAnswer(Answer[T]):
-    __slots__ = ("_bell", "_loop")
+@functools.cache
+def _asyncio_answer() -> Callable[[asyncio.AbstractEventLoop], Answer[Any]]:
+    import asyncio  # imported by whoever runs the loop that asks
 
-    interruption = asyncio.CancelledError
-    work_cancelled = asyncio.CancelledError
+    class AsyncioAnswer(Answer[Any]):
+        __slots__ = ("_bell", "_loop")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(_mailbox_of(loop, loop.call_soon_threadsafe, loop.call_soon))
-        self._loop = loop
-        self._bell: asyncio.Future[None] = loop.create_future()
+        interruption = asyncio.CancelledError
+        work_cancelled = asyncio.CancelledError
 
-    def _ring(self) -> None:
-        self._rung = True
-        if not self._bell.done():
-            self._bell.set_result(None)
+        def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+            super().__init__(_mailbox_of(loop, loop.call_soon_threadsafe, loop.call_soon))
+            self._loop = loop
+            self._bell: asyncio.Future[None] = loop.create_future()
 
-    async def _listen(self) -> None:
-        await self._bell
+        def _ring(self) -> None:
+            self._rung = True
+            if not self._bell.done():
+                self._bell.set_result(None)
 
-    async def _outlast(self) -> None:
-        while not self._rung:
-            self._bell = self._loop.create_future()
-            try:
-                await self._bell
-            except asyncio.CancelledError:
-                # A second cancel() of the task; the first one is raised when the work is done.
-                continue
+        async def _listen(self) -> None:
+            await self._bell
+
+        async def _outlast(self) -> None:
+            while not self._rung:
+                self._bell = self._loop.create_future()
+                try:
+                    await self._bell
+                except asyncio.CancelledError:
+                    # A second cancel() of the task; the first one is raised when the work is done.
+                    continue
+
+    return AsyncioAnswer
 
 
 @functools.cache
 def _trio_answer() -> Callable[[], Answer[Any]]:
-    import trio  # noqa: PLC0415  (only trio users pay for it, and they have it already)
+    import concurrent.futures
+
+    import trio  # only trio users pay for it, and they have it already
 
     class TrioAnswer(Answer[Any]):
         __slots__ = ("_bell",)
@@ -198,7 +207,7 @@ def expect() -> Answer[Any]:
     loop = running_loop()
     if loop is None:
         return _trio_answer()()
-    return _AsyncioAnswer(loop)
+    return _asyncio_answer()(loop)
 
 
 class ThreadAnswer(Generic[T]):
@@ -239,7 +248,9 @@ class ThreadAnswer(Generic[T]):
         if error is None:
             return cast("T", self._value)
         try:
-            if isinstance(error, asyncio.CancelledError):
+            if is_cancellation(error):
+                import concurrent.futures
+
                 raise concurrent.futures.CancelledError
             raise error
         finally:

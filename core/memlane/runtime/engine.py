@@ -15,9 +15,10 @@ from memlane.errors import LoopError
 from memlane.runtime import fork
 from memlane.runtime.delivery import Reply
 from memlane.runtime.mailbox import Mailbox
+from memlane.runtime.place import owned
 from memlane.runtime.threads import WorkerThreads
 
-__all__ = ("Engine", "ExitCall", "Job", "LoggedReply", "owned_loop_here")
+__all__ = ("Engine", "ExitCall", "Job", "LoggedReply")
 
 T = TypeVar("T")
 
@@ -30,18 +31,6 @@ STARTS_PER_TURN: Final = 32
 RESOLVER_THREADS: Final = 4
 
 _log = logging.getLogger(__name__)
-
-
-class _Here(threading.local):
-    owned: str | None = None
-
-
-_here = _Here()
-
-
-def owned_loop_here() -> str | None:
-    """Return the name of the owned loop whose thread this is, or None."""
-    return _here.owned
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +178,16 @@ class Engine:
                 f"memlane's {name} loop cannot be started while the interpreter exits"
             ) from error
 
+    def job(
+        self,
+        fn: Callable[..., Awaitable[T]],
+        args: tuple[Any, ...],
+        context: contextvars.Context,
+        reply: Reply[T],
+    ) -> Job[T]:
+        """Return a call that is ready to be posted."""
+        return Job(self, fn, args, context, reply)
+
     def wind_down(self, exit_calls: dict[object, ExitCall]) -> None:
         """Finish jobs, then exit calls, cancel the rest and end the thread; each has its bound."""
         seconds = JOB_SECONDS + 2 * CLEANUP_SECONDS
@@ -203,10 +202,10 @@ class Engine:
 
     def _after_fork(self) -> None:
         # If this is the thread that forked, the child runs no loop of ours in it.
-        _here.owned = None
+        owned.name = None
 
     def _work(self) -> None:
-        _here.owned = self.name
+        owned.name = self.name
         while self._ending is None or not self._ending.done():
             try:
                 self.loop.run_forever()

@@ -7,17 +7,19 @@ else shares the one on the I/O loop.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Generic, TypeVar, TypeVarTuple
 
 from memlane.errors import LoopError
 from memlane.runtime import fork
 from memlane.runtime.flight import SingleFlight
 from memlane.runtime.loops import OwnedLoop, io_loop
 from memlane.runtime.place import running_loop
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ("Homes",)
 
@@ -147,7 +149,10 @@ class Homes(Generic[T]):
     async def _run_owned(self, fn: Callable[[T, *Ts], Awaitable[R]], *args: *Ts) -> R:
         home = self._owned
         if home is None or home.is_closed or home.loop.is_closed():
-            home = self._owned = _Home(asyncio.get_running_loop(), self._open, self._close)
+            here = running_loop()
+            if here is None:
+                raise LoopError("an owned loop is asyncio's, and this is not one")
+            home = self._owned = _Home(here, self._open, self._close)
             home.forget_exit = self._owned_loop.on_exit(home.aclose, last=True)
         return await fn(await home.resource(), *args)
 

@@ -9,13 +9,19 @@ from __future__ import annotations
 import atexit
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple
 
 from memlane.errors import LoopError
 from memlane.runtime import fork
+
+# Imported before the exit below is registered: exits run last in, first out, and what runs on a
+# loop at the end still needs its threads.
+from memlane.runtime import threads as _threads  # noqa: F401 - for its place among the exits
 from memlane.runtime.delivery import Answer, ThreadAnswer, expect
-from memlane.runtime.engine import Engine, ExitCall, Job, LoggedReply, owned_loop_here
-from memlane.runtime.place import carried_context, running_loop, standing_still
+from memlane.runtime.place import carried_context, owned_loop_here, running_loop, standing_still
+
+if TYPE_CHECKING:
+    from memlane.runtime.engine import Engine, ExitCall
 
 __all__ = ("OwnedLoop", "io_loop", "work_loop")
 
@@ -23,6 +29,7 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 EXIT_CALL_SECONDS: Final = 5.0
+
 
 _EXITING: Final = "make the call before the interpreter exits"
 
@@ -72,7 +79,7 @@ class OwnedLoop:
         if running_loop() is engine.loop:
             return await fn(*args)
         answer: Answer[T] = expect()
-        job = Job(engine, fn, args, carried_context(), answer)
+        job = engine.job(fn, args, carried_context(), answer)
         self._post(engine, job.start)
         return await answer.wait(job.cancel)
 
@@ -103,7 +110,7 @@ class OwnedLoop:
             )
         engine = self._running()
         answer: ThreadAnswer[T] = ThreadAnswer()
-        job = Job(engine, fn, args, carried_context(), answer)
+        job = engine.job(fn, args, carried_context(), answer)
         try:
             self._post(engine, job.start)
             with standing_still():
@@ -125,7 +132,9 @@ class OwnedLoop:
             LoopError: The interpreter exits.
         """
         engine = self._running()
-        job = Job(engine, fn, args, carried_context(), LoggedReply(self.name))
+        from memlane.runtime.engine import LoggedReply
+
+        job = engine.job(fn, args, carried_context(), LoggedReply(self.name))
         self._post(engine, job.start)
         return job.cancel
 
@@ -146,6 +155,8 @@ class OwnedLoop:
         Returns:
             A function that takes the registration back.
         """
+        from memlane.runtime.engine import ExitCall
+
         key = object()
         self._exit_calls[key] = ExitCall(fn, seconds, last=last)
 
@@ -183,6 +194,8 @@ class OwnedLoop:
             if self._engine is None:
                 if _exit.has_begun:
                     raise LoopError(f"memlane's {self.name} loop has stopped", remedy=_EXITING)
+                from memlane.runtime.engine import Engine  # and asyncio with it
+
                 self._engine = Engine(self.name)
                 _started[self] = None
             return self._engine

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from memlane.errors import LoopError
 from memlane.runtime import fork
 
-__all__ = ("Place", "carried_context", "running_loop", "standing_still")
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = (
+    "Place",
+    "carried_context",
+    "is_cancellation",
+    "owned",
+    "owned_loop_here",
+    "running_loop",
+    "standing_still",
+)
+
+__all__ = (
+    "Place",
+    "carried_context",
+    "is_cancellation",
+    "owned",
+    "owned_loop_here",
+    "running_loop",
+    "standing_still",
+)
 
 
 class _StillThreads:
@@ -37,16 +57,40 @@ def _in_trio_task() -> bool:
     return in_trio_task is not None and in_trio_task()
 
 
+class _Owned(threading.local):
+    name: str | None = None
+
+
+owned = _Owned()
+"""Of this thread: the name of the owned loop that it is for, set by its engine."""
+
+
+def owned_loop_here() -> str | None:
+    """Return the name of the owned loop whose thread this is, or None."""
+    return owned.name
+
+
+def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
+    # Nobody runs a loop of asyncio's who has not imported it; importing it here would make
+    # `import memlane` as dear for those who use trio, or none.
+    running = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
+    loop: asyncio.AbstractEventLoop | None = running() if running is not None else None
+    return loop
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Tell whether an error is asyncio's cancellation."""
+    cancelled = getattr(sys.modules.get("asyncio"), "CancelledError", None)
+    return cancelled is not None and isinstance(error, cancelled)
+
+
 def running_loop() -> asyncio.AbstractEventLoop | None:
     """Return the asyncio loop that runs the calling task, or None in a trio task.
 
     Raises:
         LoopError: The caller runs on neither.
     """
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        loop = None
+    loop = _asyncio_loop()
     if "trio" in sys.modules and _in_trio_task():
         # Both at once: trio as a guest of asyncio, or asyncio inside trio. sniffio, which trio
         # needs, is told by either which one is awaited here.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import contextvars
 import functools
-import logging
 import queue
 import threading
 import time
@@ -29,8 +28,6 @@ Ts = TypeVarTuple("Ts")
 
 # How long exiting waits for jobs that are queued or running, over all pools together.
 EXIT_SECONDS: Final = 5.0
-
-_log = logging.getLogger(__name__)
 
 
 class _Job(Generic[T]):
@@ -71,7 +68,9 @@ def _nothing() -> None:
 
 
 def _log_failure(error: BaseException) -> None:
-    _log.error("a job failed and nobody waits for it", exc_info=error)
+    import logging
+
+    logging.getLogger(__name__).error("a job failed and nobody waits for it", exc_info=error)
 
 
 class _Crew:

@@ -5,15 +5,10 @@ Both must have happened before any suite is imported.
 
 from __future__ import annotations
 
-from memlane.errors import MissingExtraError
+import importlib
+from types import ModuleType
 
-try:
-    import hypothesis  # noqa: F401  (only to know that it is there)
-    import pytest
-except ImportError as exc:
-    raise MissingExtraError(
-        "memlane.testing needs pytest and hypothesis", remedy="pip install 'memlane[testing]'"
-    ) from exc
+from memlane.errors import MissingExtraError
 
 __all__ = ("SUITES",)
 
@@ -23,16 +18,30 @@ SUITES = (
     "_expiry",
     "_filtering",
     "_lies",
+    "_machine",
     "_neighbours",
     "_queries",
     "_reaching",
+    "_reading_rules",
+    "_recall",
     "_records",
     "_scans",
+    "_writing_rules",
     "backend",
     "embedder",
-    "isolation",
-    "stateful",
+    "samples",
 )
 """The modules whose asserts pytest rewrites."""
 
-pytest.register_assert_rewrite(*(f"memlane.testing.{name}" for name in SUITES))
+
+def _needed(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as exc:
+        raise MissingExtraError(
+            f"memlane.testing needs {name}", remedy="pip install 'memlane[testing]'"
+        ) from exc
+
+
+_needed("hypothesis")
+_needed("pytest").register_assert_rewrite(*(f"memlane.testing.{name}" for name in SUITES))

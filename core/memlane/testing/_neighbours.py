@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeAlias
@@ -103,7 +103,7 @@ async def _outcome(
 
 
 @contextmanager
-def _from(scope: Scope) -> Iterator[None]:
+def _from(scope: Scope) -> Generator[None]:
     try:
         yield
     except AssertionError as failure:
@@ -140,13 +140,13 @@ class NeighboursSuite(IsolationSuite):
         client = self.make_client(backend)
         await _settle(client)
         options = RetrievalOptions(include_agents=any_agent)
-        for mine in SUSPECTS:
+        for place, mine in enumerate(SUSPECTS):
             own = {
                 number
                 for number, other in enumerate(SUSPECTS)
                 if lies_within(mine, other, any_agent=any_agent, any_session=True)
             }
-            for number in range(len(SUSPECTS)):
+            for number in {place, place - 1, 0, len(SUSPECTS) // 2} - {-1}:
                 matches = await client.retrieve(
                     _secret(number), scope=mine, mode=mode, options=options, filter=WIDE
                 )

@@ -36,13 +36,17 @@ _APPROXIMATE = 0.8  # share of the true neighbours an approximate index must fin
 def check_columns(found: Candidates, query: VectorQuery) -> None:
     """Fail unless the columns are as long, typed and ordered as `Candidates` says."""
     count = len(found)
-    for column in (found.agents, found.parts, found.distances, found.actors, found.sessions):
+    assert len(found.agents) == count
+    for column, kind in (
+        (found.parts, np.int32),
+        (found.distances, np.float32),
+        (found.actors, np.int32),
+        (found.sessions, np.int32),
+        (found.order, np.int64),
+        (found.occurred, np.int64),
+    ):
         assert len(column) == count
-    for column in (found.order, found.occurred):
-        assert len(column) == count
-        assert column.dtype == np.int64
-    assert (found.parts.dtype, found.distances.dtype) == (np.int32, np.float32)
-    assert (found.actors.dtype, found.sessions.dtype) == (np.int32, np.int32)
+        assert np.dtype(kind) == column.dtype
     assert found.spans.shape == (count, 2)
     assert (found.spans[:, 0] <= found.spans[:, 1]).all()
     assert found.terms.dtype == np.uint32

@@ -125,7 +125,8 @@ def make_record(
 def directions(count: int, *, seed: int = 7, dimensions: int = SPACE.dimensions) -> Vector:
     """Return `count` random vectors of length one, the same for the same seed."""
     rows = np.random.default_rng(seed).normal(size=(count, dimensions))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    found: Vector = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return found
 
 
 def unit(axis: int, *, dimensions: int = SPACE.dimensions) -> Vector:

@@ -15,7 +15,15 @@ from memlane.errors import StoreFileError
 from memlane.local.sqlite.failures import primary_code, read_only_error
 from memlane.local.sqlite.schema import APPLICATION_ID, Migration, migrate, version_of
 
-__all__ = ("Access", "Identity", "bring_up_to_date", "connect", "identity", "prepare")
+__all__ = (
+    "Access",
+    "Identity",
+    "bring_up_to_date",
+    "connect",
+    "identity",
+    "log_identity",
+    "prepare",
+)
 
 Access: TypeAlias = Literal["rwc", "ro", "frozen"]
 """How a file can be opened: for writing, for reading, or for reading where nobody writes."""
@@ -128,6 +136,15 @@ def identity(path: Path, access: Access) -> Identity:
         return (found.st_dev, found.st_ino)
     log = _log(path).exists()
     return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, log)
+
+
+def log_identity(path: Path) -> Identity:
+    """Return what tells the log beside a file from another, nothing if there is none."""
+    try:
+        found = _log(path).stat()
+    except FileNotFoundError:
+        return ()
+    return (found.st_dev, found.st_ino)
 
 
 def connect(path: Path, access: Access, *, busy_timeout: float) -> sqlite3.Connection:

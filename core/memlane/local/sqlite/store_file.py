@@ -25,6 +25,7 @@ from memlane.local.sqlite.opening import (
     bring_up_to_date,
     connect,
     identity,
+    log_identity,
     prepare,
 )
 from memlane.local.sqlite.schema import MIGRATIONS, Migration
@@ -52,7 +53,9 @@ class StoreFile:
         self._busy_timeout = busy_timeout
         self._migrations = migrations
         self._access: Access | None = None  # None until it was opened
+        self._target = path  # where a symbolic link leads: the log lies there
         self._identity: Identity = ()
+        self._orphan: Identity = ()  # the log of a file that another has replaced
         self._writer: sqlite3.Connection | None = None
         self._readers: list[sqlite3.Connection] = []  # idle ones
         self._lent = 0
@@ -73,7 +76,8 @@ class StoreFile:
             try:
                 yield reader
             finally:
-                reader.execute("rollback")
+                if reader.in_transaction:  # some failures have ended it already
+                    reader.execute("rollback")
         finally:
             with self._gate:
                 self._lent -= 1
@@ -137,20 +141,24 @@ class StoreFile:
             connection.close()
 
     def _connect(self, access: Access) -> sqlite3.Connection:
-        return connect(self.path, access, busy_timeout=self._busy_timeout)
+        return connect(self._target, access, busy_timeout=self._busy_timeout)
 
     def _open(self) -> Access:
         if self._closed:
             raise closed_error(None)
         if self._access is not None and self._is_same(self._access):
             return self._access
+        if self._orphan and self._orphan == log_identity(self._target):
+            # SQLite would apply the old file's log to the new file.
+            raise self._replaced_error()
         migrations, patience = self._migrations, self._busy_timeout
-        access = prepare(self.path, newest=len(migrations), busy_timeout=patience)
+        self._target = self.path.resolve()
+        access = prepare(self._target, newest=len(migrations), busy_timeout=patience)
         connection = self._connect(access)
         try:
             if access == "rwc":
                 bring_up_to_date(connection, migrations=migrations, busy_timeout=patience)
-            self._identity = identity(self.path, access)
+            self._identity = identity(self._target, access)
         except BaseException:
             connection.close()
             raise
@@ -163,7 +171,7 @@ class StoreFile:
 
     def _is_same(self, access: Access) -> bool:
         try:
-            now = identity(self.path, access)
+            now = identity(self._target, access)
         except FileNotFoundError:
             now = ()
         if now == self._identity:
@@ -171,11 +179,20 @@ class StoreFile:
         # What is written through the open connections would go to a file without a name.
         self._close_when_idle()
         if access == "rwc":
-            raise StoreFileError(
-                f"the store {self.path} was removed or replaced while it was open",
-                remedy="try again: the file that is there now will be opened",
-            )
+            self._orphan = log_identity(self._target) if now else ()
+            raise self._replaced_error()
         return False
+
+    def _replaced_error(self) -> StoreFileError:
+        return StoreFileError(
+            f"the store {self.path} was removed or replaced while it was open",
+            remedy=(
+                f"end all programs that use it, delete {self.path.name}-wal and "
+                f"{self.path.name}-shm, which belong to the old file, and try again"
+                if self._orphan
+                else "try again: the file that is there now will be opened"
+            ),
+        )
 
 
 _files: weakref.WeakSet[StoreFile] = weakref.WeakSet()

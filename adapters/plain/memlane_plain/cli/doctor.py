@@ -1,0 +1,176 @@
+"""`memlane doctor`: what stands in the way, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import anyio
+import numpy as np
+import typer
+
+from memlane import MemlaneError, Scope
+from memlane.local import MiniLMEmbedder
+from memlane_plain.cli.info import size
+from memlane_plain.cli.options import Debug, Json, Url, store_file
+from memlane_plain.cli.output import Output
+from memlane_plain.connection import connect_with
+from memlane_plain.settings import Settings
+
+__all__ = ("doctor",)
+
+_OLDEST_PYTHON: Final = (3, 11)
+_OLDEST_SQLITE: Final = (3, 37, 0)
+_ENOUGH_BYTES: Final = 200_000_000
+_GOLDEN_TEXT: Final = "I moved to Lisbon in March and started a job at a bakery."
+# The first components of its vector. int8 kernels differ a little between processors.
+_GOLDEN: Final = (
+    *(0.058, -0.0, 0.031, 0.049, -0.021, 0.056, -0.05, -0.026, -0.065, -0.038, 0.078),
+    *(-0.076, -0.107, -0.036, -0.067, -0.031, 0.031, -0.014, 0.012, -0.018, -0.026, -0.054),
+    *(-0.062, 0.009, 0.023, 0.058, 0.055, 0.013, -0.023, -0.035, -0.035, -0.032),
+)
+_CLOSE: Final = 0.97
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """What was looked at, what was found, and what to do when that is not right."""
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str | None = None
+
+
+def _program() -> Iterator[_Check]:
+    python = sys.version_info[:3]
+    yield _Check(
+        "python",
+        python >= _OLDEST_PYTHON,
+        ".".join(map(str, python)),
+        "use Python 3.11 or newer",
+    )
+    yield _Check(
+        "sqlite",
+        sqlite3.sqlite_version_info >= _OLDEST_SQLITE,
+        sqlite3.sqlite_version,
+        "use a Python that was built with SQLite 3.37 or newer",
+    )
+    missing = [name for name in ("onnxruntime", "tokenizers") if find_spec(name) is None]
+    yield _Check(
+        "extra local",
+        not missing,
+        f"without {', '.join(missing)}" if missing else "installed",
+        "pip install 'memlane[local]'",
+    )
+
+
+async def _model() -> _Check:
+    remedy = "reinstall memlane: pip install --force-reinstall 'memlane[local]'"
+    embedder = MiniLMEmbedder(threads=1)
+    try:
+        row = (await embedder.embed([_GOLDEN_TEXT], purpose="document"))[0]
+    except MemlaneError as error:
+        return _Check("model", False, error.reason, error.remedy or remedy)
+    finally:
+        await embedder.aclose()
+    golden, mine = np.array(_GOLDEN), row[: len(_GOLDEN)].astype(np.float64)
+    cosine = float(golden @ mine / (np.linalg.norm(golden) * np.linalg.norm(mine)))
+    found = f"{embedder.space.model}, golden sentence at {cosine:.3f}"
+    return _Check("model", cosine >= _CLOSE, found, remedy)
+
+
+def _folder(path: Path) -> Iterator[_Check]:
+    folder = path.absolute().parent
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    usable = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    found = str(folder) if there == folder else f"{folder}, to be made in {there}"
+    remedy = f"make {there} a folder you may write to, or give another --url"
+    yield _Check("folder", usable, found if usable else f"{found}: not writable", remedy)
+    free = shutil.disk_usage(there).free
+    yield _Check("free disk", free >= _ENOUGH_BYTES, size(free), "free at least 200 MB")
+
+
+def _permissions(path: Path) -> _Check:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    private = os.name == "nt" or not mode & 0o077
+    found = f"{mode:04o}, {'yours alone' if private else 'open to other accounts'}"
+    return _Check("permissions", private, found, f"chmod 600 {path}")
+
+
+def _writable(path: Path) -> _Check:
+    remedy = "make the file and its folder writable, and end what keeps it locked"
+    if not os.access(path, os.W_OK):
+        return _Check("writable", False, "the file is read-only", remedy)
+    try:
+        uri = f"file:{quote(str(path))}?mode=rw"
+        with closing(sqlite3.connect(uri, timeout=1, uri=True, isolation_level=None)) as connection:
+            connection.execute("begin immediate")  # taken and let go of: nothing is written
+            connection.execute("rollback")
+            [(verdict,)] = connection.execute("pragma quick_check(1)").fetchall()
+    except sqlite3.Error as exc:
+        return _Check("writable", False, str(exc), remedy)
+    if verdict != "ok":
+        return _Check("writable", False, "damaged", "restore it from a backup")
+    return _Check("writable", True, "yes, and sound")
+
+
+async def _store(settings: Settings) -> list[_Check]:
+    try:
+        client = connect_with(settings)
+    except MemlaneError as error:
+        return [_Check("store", False, error.reason, error.remedy)]
+    async with client:
+        path = store_file(settings.url)
+        if path is None:
+            return [_Check("store", True, f"{settings.url}, gone when its process ends")]
+        checks = list(_folder(path))
+        if not path.exists():
+            return [*checks, _Check("store", True, f"{path}, made by the first store")]
+        tenant = "memlane-doctor" if settings.tenancy in {"required", "per-user"} else None
+        try:
+            # Nobody's scope: this reads the file, and no memory.
+            await client.count(scope=Scope("memlane-doctor", tenant=tenant))
+        except MemlaneError as error:
+            return [*checks, _Check("store", False, error.reason, error.remedy)]
+        found = f"{path}, {size(path.stat().st_size)}, readable"
+        return [*checks, _Check("store", True, found), _writable(path), _permissions(path)]
+
+
+async def _examine(settings: Settings) -> list[_Check]:
+    return [*_program(), await _model(), *await _store(settings)]
+
+
+def doctor(url: Url = None, as_json: Json = False, debug: Debug = False) -> None:
+    """Check Python, the model and the store, and say what to do."""
+    del debug
+    out = Output(as_json=as_json)
+    settings = Settings.from_environment(url=url)
+    checks = anyio.run(lambda: out.patiently("Checking", lambda: _examine(settings)))
+    ok = all(check.ok for check in checks)
+    if as_json:
+        shown = [asdict(one) | {"remedy": None if one.ok else one.remedy} for one in checks]
+        out.data({"ok": ok, "checks": shown})
+    else:
+        _show(out, checks)
+    if not ok:
+        raise typer.Exit(1)
+
+
+def _show(out: Output, checks: list[_Check]) -> None:
+    for one in checks:
+        out.say(out.mark(good=one.ok), f" {one.name}: {one.found}")
+        if not one.ok and one.remedy:
+            out.say(one.remedy, indent=2)
+    wrong = sum(not one.ok for one in checks)
+    out.say(f"\n{wrong} of {len(checks)} checks failed" if wrong else "\nall is well")

@@ -1,0 +1,96 @@
+"""`memlane info`: where memory lives, what keeps it, and how much of it there is."""
+
+from __future__ import annotations
+
+import platform
+import sqlite3
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+from memlane_plain.cli.options import Call, command
+from memlane_plain.connection import connect_with
+
+__all__ = ("info", "size", "versions")
+
+_PACKAGES: Final = ("memlane", "numpy", "anyio", "onnxruntime", "tokenizers", "typer", "rich")
+_KILO: Final = 1000
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as people write it."""
+    amount, units = float(count), ["B", "kB", "MB", "GB"]
+    while amount >= _KILO and len(units) > 1:
+        amount /= _KILO
+        units.pop(0)
+    return f"{amount:.0f} {units[0]}" if units[0] == "B" else f"{amount:,.1f} {units[0]}"
+
+
+def versions() -> dict[str, str]:
+    """Return what is installed of what memlane runs on."""
+    found = {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _file(path: Path | None) -> dict[str, Any] | None:
+    if path is None:
+        return None
+    log = path.with_name(f"{path.name}-wal")
+    return {
+        "path": str(path.absolute()),
+        "exists": path.is_file(),
+        "bytes": sum(one.stat().st_size for one in (path, log) if one.is_file()),
+    }
+
+
+@command
+async def info(call: Call) -> None:
+    """Show store, model and versions; with --user also a count."""
+    file = _file(call.file)
+    total: int | None = None
+    async with connect_with(call.settings) as client:
+        space, can = client.space, client.capabilities
+        if call.user is not None or call.tenant is not None:
+            scope = call.scope
+            total = 0
+            if file is None or file["exists"]:
+                total = await call.out.patiently("Counting", lambda: client.count(scope=scope))
+    if call.out.as_json:
+        call.out.data(
+            {
+                "url": call.settings.url,
+                "file": file,
+                "backend": {
+                    "name": can.name,
+                    "exact": can.exact,
+                    "atomic_conditions": can.atomic_conditions,
+                    "max_batch": can.max_batch,
+                    "isolation": can.isolation,
+                },
+                "tenancy": call.settings.tenancy,
+                "space": {"id": space.id, "model": space.model, "dimensions": space.dimensions},
+                "count": total,
+                "versions": versions(),
+            }
+        )
+        return
+    rows = {"store": call.settings.url}
+    if file is not None:
+        rows["size"] = size(file["bytes"]) if file["exists"] else "not made yet; store something"
+    rows |= {
+        "backend": f"{can.name}, {'exact' if can.exact else 'approximate'} search",
+        "isolation": "by credentials"
+        if can.isolation == "credentials"
+        else "by memlane's own checks",
+        "tenancy": call.settings.tenancy,
+        "model": f"{space.model}, {space.dimensions} dimensions",
+    }
+    if total is not None:
+        rows["memories"] = f"{total:,}"
+    rows["versions"] = ", ".join(f"{name} {number}" for name, number in versions().items())
+    call.out.rows(rows)
