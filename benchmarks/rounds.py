@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -43,7 +44,7 @@ def keep(name: str, question: str, figures: dict[str, object]) -> Path:
 class Stopwatch:
     """CPU and wall seconds of a block; CPU is the figure, wall the witness."""
 
-    def __enter__(self) -> Stopwatch:
+    def __enter__(self) -> Self:
         self._cpu, self._wall = time.process_time(), time.perf_counter()
         return self
 

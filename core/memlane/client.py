@@ -13,7 +13,13 @@ from memlane.eraser import forget
 from memlane.errors import ValidationError, naming
 from memlane.filters import FilterLike, as_filter
 from memlane.layout import check_record_id, check_record_ids, normalize_namespace
-from memlane.limits import Limits, check_limit, check_similarity, check_tokens
+from memlane.limits import (
+    Limits,
+    check_deadline,
+    check_limit,
+    check_similarity,
+    check_tokens,
+)
 from memlane.protocols import (
     Capabilities,
     Clock,
@@ -23,7 +29,14 @@ from memlane.protocols import (
     VectorBackend,
 )
 from memlane.reader import Reader
-from memlane.retrieval import Retriever, build_context, estimate_tokens, subtrees
+from memlane.retrieval import (
+    Retriever,
+    build_context,
+    check_mode,
+    check_options,
+    estimate_tokens,
+    subtrees,
+)
 from memlane.runtime import SystemClock, WorkerThreads, within
 from memlane.scope import Reach, Scope, Tenancy, check_tenancy
 from memlane.scoped import ScopedMemory
@@ -51,7 +64,6 @@ _Records: TypeAlias = Sequence[MemoryRecord]
 _Ids: TypeAlias = str | Iterable[str]
 
 _TENANCIES = frozenset(get_args(Tenancy))
-_MODES = frozenset(get_args(RetrievalMode))
 _KNOWN_TENANTS = 10_000  # a set of names; beyond it tenants are checked again
 
 
@@ -237,13 +249,10 @@ class MemoryClient:
         Raises:
             DeadlineExceededError: It took longer.
         """
-        chosen = options or RetrievalOptions()
         with self._call("retrieve", scope):
+            chosen = check_options(options)
             check_limit(limit, most=self._limits.results)
-            if mode not in _MODES:
-                raise ValidationError(
-                    f"unknown mode {mode!r}", remedy=f"pass one of {', '.join(sorted(_MODES))}"
-                )
+            check_mode(mode, min_similarity=min_similarity)
             text, condition = check_query(query), as_filter(filter)
             asked = subtrees(
                 chosen,
@@ -258,7 +267,7 @@ class MemoryClient:
                 include_agents=chosen.include_agents,
                 only_session=chosen.only_session,
             )
-            async with within(deadline, operation="retrieve", scope=scope):
+            async with within(check_deadline(deadline), operation="retrieve", scope=scope):
                 await self._ensure(scope)
                 return await self._retriever.answer(
                     text, reach=reach, asked=asked, limit=limit, mode=mode, condition=condition
@@ -286,11 +295,11 @@ class MemoryClient:
             scope: Whose memory.
             max_tokens: Size of the block at most.
             limit: Matches considered at most.
-            min_similarity: As in `retrieve`.
-            namespace: As in `retrieve`.
-            filter: As in `retrieve`.
-            mode: As in `retrieve`.
-            options: As in `retrieve`.
+            min_similarity: As in `retrieve`, like the arguments that follow.
+            namespace: Look only in this subtree.
+            filter: Look only at records that meet this condition.
+            mode: How to rank.
+            options: How recall differs from the default.
             deadline: Seconds the call may take.
             count_tokens: How to count; the default estimates cautiously for any model.
         """
@@ -344,7 +353,7 @@ class MemoryClient:
         """
         with self._call("list", scope):
             check_limit(limit, most=self._limits.results)
-            path = normalize_namespace(namespace or "/")
+            path = normalize_namespace("/" if namespace is None else namespace)
             condition = as_filter(filter)
             return await self._reader.page(
                 reach=Reach.whole(scope, now=self._clock.now()),
@@ -381,7 +390,10 @@ class MemoryClient:
     ) -> int:
         """Return how many records the scope contains, every agent and session of it."""
         with self._call("count", scope):
-            path, condition = normalize_namespace(namespace or "/"), as_filter(filter)
+            path, condition = (
+                normalize_namespace("/" if namespace is None else namespace),
+                as_filter(filter),
+            )
             return await self._reader.count(
                 reach=Reach.whole(scope, now=self._clock.now()),
                 namespace=path,
@@ -453,8 +465,10 @@ class MemoryClient:
     async def forget(self, scope: Scope) -> ForgetReceipt:
         """Delete all the scope contains and read again to prove it; see the receipt."""
         with self._call("forget", scope):
+            receipt = await forget(self._backend, scope, batch=self._backend.capabilities.max_batch)
+            # Last: what was asked meanwhile is forgotten too.
             self._embeddings.forget(scope)
-            return await forget(self._backend, scope, batch=self._backend.capabilities.max_batch)
+            return receipt
 
     @contextmanager
     def _call(self, operation: str, scope: Scope) -> Generator[None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, cast
 from urllib.parse import quote, unquote
@@ -58,7 +58,7 @@ _KIND = lazy(r"[a-z0-9](?:[a-z0-9_.-]{0,30}[a-z0-9])?")
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ID_SAFE = " !$&'()*+,;=:@-._~"
 _OWNER_CHARS = 20
-_AGENT_CHARS = 8
+_AGENT_CHARS = 16  # 80 bits: with 40, two agents that share a key are found in seconds
 
 
 def _digest(*parts: str | None) -> bytes:
@@ -138,7 +138,7 @@ class VectorKey(NamedTuple):
     part: int
 
 
-_KEY = lazy(r"([a-z2-7]{20})/([a-z2-7]{8})/([^/#]+)(?:#w([1-9][0-9]*))?")
+_KEY = lazy(r"([a-z2-7]{20})/([a-z2-7]{16})/([^/#]+)(?:#w([1-9][0-9]*))?")
 
 
 def parse_vector_key(key: str) -> VectorKey | None:
@@ -204,9 +204,10 @@ def check_record_ids(record_ids: object) -> list[str]:
     """
     if isinstance(record_ids, str):
         return [check_record_id(record_ids)]
-    if not isinstance(record_ids, Iterable):
+    kind = type(record_ids).__name__
+    if isinstance(record_ids, Mapping) or not isinstance(record_ids, Iterable):
         raise ValidationError(
-            f"record ids must be a string or a list of strings, not {type(record_ids).__name__}",
+            f"record ids must be a string or a list of strings, not {kind}",
             remedy="pass an id, or a list of ids",
         )
     several = cast("Iterable[object]", record_ids)

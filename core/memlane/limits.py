@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from memlane.errors import ValidationError
 
-__all__ = ("Limits", "check_limit", "check_similarity", "check_tokens")
+__all__ = ("Limits", "check_deadline", "check_limit", "check_similarity", "check_tokens")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,9 @@ class Limits:
                     f"{name} must be a whole number from {bound}",
                     remedy="leave it out to keep the default",
                 )
+
+
+_A_YEAR = 31_536_000  # seconds; no loop counts further, and no caller waits longer
 
 
 def _whole(value: object) -> bool:
@@ -72,3 +75,15 @@ def check_similarity(similarity: object) -> float | None:
             "min_similarity must be a number from 0 to 1", remedy="leave it out to keep every match"
         )
     return float(similarity)
+
+
+def check_deadline(deadline: object) -> float | None:
+    """Return `deadline` when it is None or a positive number of seconds."""
+    if deadline is None:
+        return None
+    # NaN is neither above zero nor not.
+    if isinstance(deadline, bool) or not isinstance(deadline, int | float) or not deadline > 0:
+        raise ValidationError(
+            "deadline must be a positive number of seconds", remedy="leave it out for no limit"
+        )
+    return float(min(deadline, _A_YEAR))

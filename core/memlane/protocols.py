@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,6 +36,9 @@ Vector: TypeAlias = npt.NDArray[np.float32]
 Terms: TypeAlias = npt.NDArray[np.uint32]
 Codes: TypeAlias = npt.NDArray[np.int32]
 Integers: TypeAlias = npt.NDArray[np.int64]
+
+MAX_MODEL_BYTES = 64
+"""Longer model names, such as ARNs, are shortened to a beginning and a hash."""
 
 Purpose = Literal["document", "query"]
 """What a text is embedded for; some models treat the two differently."""
@@ -72,7 +76,12 @@ class EmbeddingSpace:
     def id(self) -> str:
         """Short stable name, stamped on each record: `model:dimensions` and marks."""
         marks = ("" if self.normalized else ":raw") + (":purposes" if self.purposes else "")
-        return f"{self.model}:{self.dimensions}{marks}"
+        model = self.model
+        if len(model.encode()) > MAX_MODEL_BYTES:
+            # The id is filtered by, among bytes that are counted.
+            digest = hashlib.sha256(model.encode()).hexdigest()[:16]
+            model = f"{model.encode()[: MAX_MODEL_BYTES - 17].decode(errors='ignore')}~{digest}"
+        return f"{model}:{self.dimensions}{marks}"
 
 
 @runtime_checkable

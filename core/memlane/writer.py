@@ -80,6 +80,11 @@ class Writer:
         now = self._clock.now()
         planned: list[_Planned] = []
         seen: dict[str, str | None] = {}
+        if isinstance(items, NewMemory) or not isinstance(items, Iterable):
+            raise ValidationError(
+                f"items must be a list of NewMemory, not {type(items).__name__}",
+                remedy="pass [NewMemory(content=...)]",
+            )
         for place, item in enumerate(items):
             if not isinstance(item, NewMemory):
                 raise ValidationError(

@@ -17,7 +17,7 @@ SOURCES = sorted(
 
 LONG_FOR_A_REASON = {
     # One class with every verb and its whole signature: what a reader looks up in one place.
-    "core/memlane/client.py": 480,
+    "core/memlane/client.py": 500,
 }
 
 

@@ -12,11 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple
 
 from memlane.errors import LoopError
-from memlane.runtime import fork
-
-# Imported before the exit below is registered: exits run last in, first out, and what runs on a
-# loop at the end still needs its threads.
-from memlane.runtime import threads as _threads  # noqa: F401 - for its place among the exits
+from memlane.runtime import fork, threads
 from memlane.runtime.delivery import Answer, ThreadAnswer, expect
 from memlane.runtime.place import carried_context, owned_loop_here, running_loop, standing_still
 
@@ -239,4 +235,7 @@ def _finish_at_exit() -> None:
     _exit.has_begun = True
 
 
+# Exits run last in, first out: what runs on a loop at the end still needs its threads, so theirs is
+# registered first.
+threads.register_exit()
 atexit.register(_finish_at_exit)

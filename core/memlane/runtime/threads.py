@@ -21,7 +21,7 @@ from memlane.runtime import fork
 from memlane.runtime.delivery import Answer, expect
 from memlane.runtime.place import carried_context
 
-__all__ = ("WorkerThreads",)
+__all__ = ("WorkerThreads", "register_exit")
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -224,4 +224,10 @@ def _finish_at_exit() -> None:
         pool.join(max(until - time.monotonic(), 0))
 
 
-atexit.register(_finish_at_exit)
+@functools.cache
+def register_exit() -> None:
+    """Have all threads finish at the interpreter's exit, after whatever is registered later."""
+    atexit.register(_finish_at_exit)
+
+
+register_exit()
