@@ -135,7 +135,13 @@ BOUNDS: dict[str, tuple[_Call, str]] = {
         "max_tokens",
     ),
     **_each("mode of", ("semantic", None, ""), lambda mode: _retrieve(mode=mode), "hybrid"),
-    **_each("deadline of", ("soon", float("nan")), lambda d: _retrieve(deadline=d), "deadline"),
+    **_each(
+        "deadline of",
+        ("soon", float("nan"), 0, -1, True),
+        lambda d: _retrieve(deadline=d),
+        "deadline",
+    ),
+    "similarity of words": (_retrieve(mode="text", min_similarity=0.5), "min_similarity"),
     "namespace said twice": (_retrieve(namespace="/a/", options=_subtrees(1)), "one of them"),
     "hundred namespaces": (_retrieve(options=_subtrees(100)), "at most"),
     "options of a dict": (_retrieve(options={"include_agents": True}), "RetrievalOptions"),
@@ -161,7 +167,9 @@ NAMES: dict[str, tuple[_Call, str]] = {
         lambda path: _store(namespace=path),
         "namespace",
     ),
-    "retrieve from nowhere": (_retrieve(namespace="a"), "namespace"),
+    **_each("retrieve from", ("a", "", 7), lambda path: _retrieve(namespace=path), "namespace"),
+    **_each("list below", ("a", "", 7), lambda path: _list(namespace=path), "namespace"),
+    **_each("count below", ("a", "", 7), lambda path: _count(namespace=path), "namespace"),
 }
 
 METADATA: dict[str, tuple[_Call, str]] = {

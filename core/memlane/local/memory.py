@@ -12,21 +12,19 @@ from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from memlane.columns import candidates_of
-from memlane.filters import Filter
-from memlane.layout import in_namespace
-from memlane.local.checks import (
+from memlane.checks import (
     check_dimensions,
     check_limit,
     check_space,
     check_upsert,
     check_version,
     closed_error,
-    decode_place,
-    encode_place,
 )
+from memlane.columns import candidates_of
+from memlane.filters import Filter
 from memlane.local.codec import metadata_json, parse_metadata
-from memlane.metadata import record_fields
+from memlane.local.places import decode_place, encode_place
+from memlane.pages import lists
 from memlane.protocols import (
     Candidates,
     Capabilities,
@@ -142,7 +140,7 @@ class InMemoryBackend:
             self._check_open("scan")
             for order, item in self._within(reach):
                 record = item.record
-                if order <= after or not _meets(record, namespace, filter):
+                if order <= after or not lists(record, namespace=namespace, filter=filter):
                     continue
                 if len(page) == limit:
                     return ScanPage(records=tuple(page), cursor=encode_place(0, after))
@@ -198,12 +196,6 @@ class InMemoryBackend:
             record = entry.item.record
             if reach.covers(record.scope, expires_at=record.expires_at):
                 yield entry
-
-
-def _meets(record: MemoryRecord, namespace: str, condition: Filter | None) -> bool:
-    return in_namespace(record.namespace, namespace) and (
-        condition is None or condition.matches(record_fields(record))
-    )
 
 
 def _own(item: IndexedRecord) -> IndexedRecord:

@@ -15,8 +15,8 @@ from typing import Any, Final, Protocol, TypeAlias, cast
 import anyio
 import numpy as np
 
+from memlane.checks import closed_error
 from memlane.errors import BackendError, EmbeddingSpaceError, MissingExtraError, ValidationError
-from memlane.local.checks import closed_error
 from memlane.protocols import EmbeddingSpace, Purpose, Vector
 from memlane.runtime import WorkerThreads, fork
 

@@ -25,16 +25,6 @@ __all__ = (
     "standing_still",
 )
 
-__all__ = (
-    "Place",
-    "carried_context",
-    "is_cancellation",
-    "owned",
-    "owned_loop_here",
-    "running_loop",
-    "standing_still",
-)
-
 
 class _StillThreads:
     """The threads that are blocked in a synchronous call."""

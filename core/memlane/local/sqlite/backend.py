@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
+from memlane.checks import check_limit, closed_error
 from memlane.filters import Filter
-from memlane.local.checks import check_limit, closed_error
 from memlane.local.sqlite import reading
 from memlane.local.sqlite.cache import LaneCache
 from memlane.local.sqlite.failures import translated

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Final, NamedTuple
 
-from memlane.local.checks import check_dimensions, check_space
+from memlane.checks import check_dimensions, check_space
 from memlane.protocols import EmbeddingSpace
 from memlane.scope import Reach, Scope
 

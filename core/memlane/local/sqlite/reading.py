@@ -11,8 +11,8 @@ from typing import Any, Final, TypeAlias
 from memlane.columns import candidates_of
 from memlane.filters import Filter
 from memlane.layout import in_namespace
-from memlane.local.checks import decode_place, encode_place
 from memlane.local.codec import to_micros
+from memlane.local.places import decode_place, encode_place
 from memlane.local.sqlite.cache import LaneCache
 from memlane.local.sqlite.hot import HotTable, read_hot
 from memlane.local.sqlite.lanes import Lane, find_owner, find_space, lanes_within

@@ -16,8 +16,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from memlane.checks import closed_error
 from memlane.errors import StoreFileError
-from memlane.local.checks import closed_error
 from memlane.local.sqlite.failures import read_only_error
 from memlane.local.sqlite.opening import (
     Access,

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import TypeAlias, TypeVar
 
-from memlane.local.checks import check_upsert, check_version
+from memlane.checks import check_upsert, check_version
 from memlane.local.codec import to_micros
 from memlane.local.sqlite.lanes import (
     Lane,

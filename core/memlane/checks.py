@@ -1,9 +1,8 @@
-"""What both local backends refuse, in the same words, before anything is written."""
+"""What every backend refuses, in the same words, before anything is written."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Final
 
 import numpy as np
 
@@ -11,7 +10,6 @@ from memlane.errors import (
     BackendError,
     ConflictError,
     EmbeddingSpaceError,
-    InvalidCursorError,
     IsolationError,
     ValidationError,
 )
@@ -25,11 +23,7 @@ __all__ = (
     "check_upsert",
     "check_version",
     "closed_error",
-    "decode_place",
-    "encode_place",
 )
-
-_FORM: Final = "1"  # of a cursor; another number is another program's
 
 
 def check_upsert(
@@ -108,7 +102,8 @@ def check_space(space: str, known: Collection[str], *, scope: Scope) -> None:
             f"not {space}",
             operation="ensure_index",
             scope=scope,
-            remedy="use the embedder they were stored with, or reembed the tenant",
+            remedy="use the embedder they were stored with, or reembed: `iterate` over the records "
+            "and store them in a new file",
         )
 
 
@@ -142,37 +137,3 @@ def closed_error(operation: str | None, scope: Scope | None = None) -> BackendEr
     return BackendError(
         "it is closed", operation=operation, scope=scope, remedy="open another client"
     )
-
-
-def encode_place(owner: int, order: int) -> str:
-    """Return the cursor behind the record at `order` among those of `owner`."""
-    return f"{_FORM}.{owner}.{order}"
-
-
-def decode_place(cursor: str | None, *, owner: int) -> int:
-    """Return the stored order after which a page begins; 0 at the start.
-
-    A user who was forgotten and came back is another `owner`: all that is there now was stored
-    after the cursor was made.
-
-    Raises:
-        InvalidCursorError: Not a cursor of these backends.
-    """
-    if cursor is None:
-        return 0
-    form, _, rest = cursor.partition(".")
-    whose, _, order = rest.partition(".")
-    if form != _FORM or not _is_number(whose) or not _is_number(order):
-        raise InvalidCursorError(
-            "this is not a cursor of a local store",
-            operation="scan",
-            remedy="start again without a cursor",
-        )
-    return int(order) if int(whose) == owner else 0
-
-
-_MAX_DIGITS: Final = 18  # below 2**63, and int() of a hostile text stays cheap
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
