@@ -3,7 +3,6 @@
 from memlane.client import MemoryClient
 from memlane.errors import (
     BackendError,
-    CapabilityError,
     ConflictError,
     DeadlineExceededError,
     EmbeddingSpaceError,
@@ -41,7 +40,6 @@ from memlane.types import (
 
 __all__ = (
     "BackendError",
-    "CapabilityError",
     "ConflictError",
     "DeadlineExceededError",
     "EmbeddingSpaceError",

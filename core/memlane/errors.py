@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = (
     "BackendError",
-    "CapabilityError",
     "ConflictError",
     "DeadlineExceededError",
     "EmbeddingSpaceError",
@@ -117,10 +116,6 @@ class IsolationError(MemlaneError, PermissionError):
 
 class DeadlineExceededError(MemlaneError, TimeoutError):
     """The call did not finish within its deadline."""
-
-
-class CapabilityError(MemlaneError, NotImplementedError):
-    """This backend cannot do what was asked; the remedy names what can."""
 
 
 class BackendError(MemlaneError):
