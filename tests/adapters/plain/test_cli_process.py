@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -115,17 +114,12 @@ def test_other_encodings(url: str) -> None:
     assert "ok model" in memlane("doctor", "--url", url, PYTHONIOENCODING="ascii").stdout
 
 
-def test_help_is_quick() -> None:
-    """Help costs less than 0.6 s of CPU and loads no model."""
-
-    def spent() -> float:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert memlane("--help").returncode == 0
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-    assert min(spent() for _ in range(3)) < 0.6  # of three, for the machine may be busy
-    code = "import sys, memlane_plain.cli.app; sys.exit('onnxruntime' in sys.modules)"
+def test_help_loads_no_model() -> None:
+    """What only answers about itself imports neither the model's runtime nor its tokenizer."""
+    code = (
+        "import sys, memlane_plain.cli.app; "
+        "sys.exit(bool({'onnxruntime', 'tokenizers'} & {*sys.modules}))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
