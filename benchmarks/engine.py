@@ -83,7 +83,7 @@ async def _singles(path: Path) -> float:
     return SINGLES / watch.cpu
 
 
-def main(*, sizes: tuple[int, ...] = (1, 100)) -> None:
+def main(*, sizes: tuple[int, ...] = (1, 100), name: str = "engine") -> None:
     """Grow one store through `sizes` (in users of 1,000 records) and measure at each."""
     figures: dict[str, object] = {}
     medians: dict[int, float] = {}
@@ -116,7 +116,7 @@ def main(*, sizes: tuple[int, ...] = (1, 100)) -> None:
     figures["cold_largest_over_smallest"] = round(medians[sizes[-1]] / medians[sizes[0]], 2)
     print(f"single store: {figures['single_store_per_cpu_second']:,} per CPU-second")
     keep(
-        "engine",
+        name,
         "retrieve in a scope of 1,000 records without the model (cold: cache off), store_many in "
         "batches of 1,000 with vectors given, single stores on disk; in growing stores",
         figures,
@@ -125,7 +125,7 @@ def main(*, sizes: tuple[int, ...] = (1, 100)) -> None:
 
 def full() -> None:
     """The same up to a million records; some minutes and 1.5 GB of disk."""
-    main(sizes=(1, 100, 1_000))
+    main(sizes=(1, 100, 1_000), name="engine_full")
 
 
 if __name__ == "__main__":
