@@ -465,10 +465,13 @@ class MemoryClient:
     async def forget(self, scope: Scope) -> ForgetReceipt:
         """Delete all the scope contains and read again to prove it; see the receipt."""
         with self._call("forget", scope):
-            receipt = await forget(self._backend, scope, batch=self._backend.capabilities.max_batch)
-            # Last: what was asked meanwhile is forgotten too.
-            self._embeddings.forget(scope)
-            return receipt
+            try:
+                return await forget(
+                    self._backend, scope, batch=self._backend.capabilities.max_batch
+                )
+            finally:
+                # Last, so that what was asked meanwhile goes too; also when the backend failed.
+                self._embeddings.forget(scope)
 
     @contextmanager
     def _call(self, operation: str, scope: Scope) -> Generator[None]:

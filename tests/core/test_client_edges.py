@@ -19,7 +19,7 @@ from memlane import (
 )
 from memlane.local import InMemoryBackend
 from memlane.protocols import Embedder, EmbeddingSpace, Purpose, Vector
-from memlane.testing import FakeClock, HashingEmbedder
+from memlane.testing import CountingBackend, FakeClock, HashingEmbedder
 
 USER = "ada-lovelace"
 SECRET = "swordfish"  # noqa: S105 - of a test
@@ -206,3 +206,17 @@ def test_a_client_is_made_of_sound_parts() -> None:
             embedder=HashingEmbedder(),
             tenancy="sometimes",  # type: ignore[arg-type] # that is the point
         )
+
+
+async def test_each_tenants_space_is_checked_once(clock: FakeClock) -> None:
+    """One tenant's check stands for no other's, no tenant among them, and is not repeated."""
+    shared = InMemoryBackend()
+    first = MemoryClient(backend=shared, embedder=HashingEmbedder(64), clock=clock)
+    await first.store("window", scope=Scope("ada"))
+    counting = CountingBackend(shared)
+    second = MemoryClient(backend=counting, embedder=HashingEmbedder(32), clock=clock)
+    for _ in range(3):
+        await second.store("zebra", scope=ADA)
+    assert counting.calls["ensure_index"] == 1
+    with pytest.raises(EmbeddingSpaceError):
+        await second.retrieve("window", scope=Scope("ada"))

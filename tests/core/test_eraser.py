@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from memlane import MemoryClient
+from memlane import BackendError, MemoryClient
 from memlane.eraser import forget
 from memlane.errors import (
     IsolationError,
@@ -15,6 +15,7 @@ from memlane.errors import (
 from memlane.local import InMemoryBackend
 from memlane.scope import Reach, Scope
 from memlane.testing import (
+    FailingBackend,
     FakeClock,
     HashingEmbedder,
     LyingBackend,
@@ -85,3 +86,24 @@ async def test_a_failed_delete_is_in_the_receipt() -> None:
     receipt = await forget(backend, ADA, batch=2)
     assert (receipt.found, receipt.deleted, receipt.failed) == (3, 2, ("stuck",))
     assert not receipt.verified_empty
+
+
+async def test_forgetting_drops_cached_queries_of_that_user(clock: FakeClock) -> None:
+    """A question is embedded once, and again after its user was forgotten; others keep theirs."""
+    backend = FailingBackend(InMemoryBackend())
+    embedder = HashingEmbedder()
+    client = MemoryClient(backend=backend, embedder=embedder, clock=clock)
+    ada, bob = Scope("ada", tenant="acme"), Scope("bob", tenant="acme")
+
+    async def embedded(scope: Scope) -> int:
+        before = embedder.calls
+        await client.retrieve("where does she sit?", scope=scope)
+        return embedder.calls - before
+
+    assert [await embedded(ada), await embedded(bob), await embedded(ada)] == [1, 1, 0]
+    await client.forget(ada)
+    assert [await embedded(bob), await embedded(ada), await embedded(ada)] == [0, 1, 0]
+    backend.fail("scan", BackendError("the store is away"))
+    with pytest.raises(BackendError):
+        await client.forget(ada)
+    assert await embedded(ada) == 1

@@ -21,7 +21,7 @@ from memlane.types import Match, MemoryRecord, NamespaceQuery, RetrievalMode
 __all__ = ("Retriever",)
 
 CANDIDATES = 100
-"""Nearest records asked for: below, recall falls; above, it gains nothing measurable."""
+"""Nearest records asked for; a backend that considers every record may return them all."""
 
 
 class Retriever:
