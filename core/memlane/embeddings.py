@@ -120,16 +120,23 @@ def check_vectors(vectors: Vector, *, count: int, space: EmbeddingSpace) -> Vect
             f"the embedder answered shape {found.shape} where {(count, space.dimensions)} was due",
             remedy=f"check that the model really is {space.id}",
         )
-    if not np.isfinite(found).all():
+    # One pass for both questions; a length that overflowed or vanished is looked into.
+    lengths = np.einsum("ij,ij->i", found, found)
+    if not (np.isfinite(lengths).all() and lengths.all()):
+        _check_numbers(found)
+    return found
+
+
+def _check_numbers(vectors: Vector) -> None:
+    if not np.isfinite(vectors).all():
         raise EmbeddingSpaceError(
             "the embedder answered NaN or infinite numbers", remedy="check the model and its input"
         )
-    if not np.any(found, axis=1).all():
+    if not np.any(vectors, axis=1).all():
         raise EmbeddingSpaceError(
             "the embedder answered a zero vector, which is near to nothing",
             remedy="check the model and its input",
         )
-    return found
 
 
 def _cut(texts: Sequence[str], max_chars: int) -> list[list[tuple[int, int, str, Terms]]]:

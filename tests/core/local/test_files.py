@@ -104,7 +104,7 @@ async def test_settings_of_the_file(store: SqliteBackend, path: Path) -> None:
         "synchronous": 2,
         "secure_delete": 1,
         "mmap_size": 0,
-        "page_size": 8192,
+        "page_size": 16384,
         "journal_mode": "wal",
     }
     assert int.from_bytes(path.read_bytes()[68:72], "big") == APPLICATION_ID
@@ -178,7 +178,7 @@ async def test_a_newer_schema(path: Path) -> None:
     with closing(sqlite3.connect(path)) as newer:
         newer.execute("pragma journal_mode = delete")
         newer.execute(f"pragma user_version = {len(MIGRATIONS) + 1}")
-    await _refused(path, "schema version 2")
+    await _refused(path, f"schema version {len(MIGRATIONS) + 1}")
     store = SqliteBackend(path)
     with pytest.raises(StoreFileError, match="pip install --upgrade memlane"):
         await read_all(store, _POINT)
@@ -192,7 +192,7 @@ async def test_a_newer_schema_still_in_the_log(path: Path) -> None:
         newer.execute(f"pragma user_version = {len(MIGRATIONS) + 1}")
         assert int.from_bytes(path.read_bytes()[60:64], "big") == len(MIGRATIONS)
         store = SqliteBackend(path)
-        with pytest.raises(StoreFileError, match="schema version 2"):
+        with pytest.raises(StoreFileError, match=f"schema version {len(MIGRATIONS) + 1}"):
             await read_all(store, _POINT)
         await store.aclose()
 
@@ -385,4 +385,4 @@ def test_migrations(path: Path) -> None:
             found = connection.execute("select id, colour from record order by seq").fetchall()
         assert found == [("a", "blue"), ("b", "blue")]
         newer.close()
-    anyio.run(_refused, path, "schema version 2")
+    anyio.run(_refused, path, f"schema version {len(MIGRATIONS) + 1}")

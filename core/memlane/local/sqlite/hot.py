@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from memlane.local.sqlite.packing import joined_numbers, read_labels
 from memlane.local.sqlite.rows import joined_terms, unit_vectors
 from memlane.protocols import Codes, Integers, Terms, Vector
 
@@ -19,13 +20,11 @@ T = TypeVar("T")
 
 Rows = npt.NDArray[np.int64]
 
-_NEVER: Final = np.iinfo(np.int64).max
 _NOBODY: Final = -1
 _ROW_BYTES: Final = 200  # of a row's id and numbers, as Python and numpy keep them
 
 _SCAN: Final = (
-    "select seq, part, id, actor, session, namespace, occurred, expires, start, stop, vec, lex"
-    " from hot where lane = ? and space = ? order by seq, part"
+    "select id, labels, numbers, vec, lex from hot where lane = ? and space = ? order by seq, part"
 )
 
 
@@ -73,26 +72,25 @@ def read_hot(
 ) -> HotTable:
     """Return the rows of a lane that belong to one embedding space, in stored order."""
     rows: list[tuple[Any, ...]] = connection.execute(_SCAN, (lane, space)).fetchall()
-    columns = zip(*rows, strict=True) if rows else [()] * 12
-    seq, part, ids, actor, session, namespace, occurred, expires, start, stop, vec, lex = columns
+    ids, labels, numbers, vec, lex = zip(*rows, strict=True) if rows else [()] * 5
     terms, offsets = joined_terms(lex)
+    packed = joined_numbers(numbers)
+    actors, sessions, namespaces = _labelled(labels)
     return _frozen(
         HotTable(
             ids=ids,
             agents=(agent,) * len(ids),
-            order=np.array(seq, dtype=np.int64),
-            parts=np.array(part, dtype=np.int32),
-            spans=np.array((start, stop), dtype=np.int64).T,
+            order=packed["seq"].astype(np.int64),
+            parts=packed["part"].astype(np.int32),
+            spans=np.stack([packed["start"], packed["stop"]], axis=1).astype(np.int64),
             matrix=unit_vectors(vec, dimensions),
             terms=terms,
             offsets=offsets,
-            actors=_named(actor),
-            sessions=_named(session),
-            namespaces=_named(namespace),
-            occurred=np.array(occurred, dtype=np.int64),
-            expires=np.array(
-                [_NEVER if each is None else each for each in expires], dtype=np.int64
-            ),
+            actors=actors,
+            sessions=sessions,
+            namespaces=namespaces,
+            occurred=packed["occurred"].astype(np.int64),
+            expires=packed["expires"].astype(np.int64),
         )
     )
 
@@ -116,10 +114,22 @@ def _frozen(table: HotTable) -> HotTable:
     return table
 
 
-def _named(column: Sequence[str | None]) -> Named:
+def _labelled(column: Sequence[str]) -> tuple[Named, Named, Named]:
+    """Return actors, sessions and namespaces; each different label is read once."""
     numbers: dict[str, int] = {}
-    codes = [_NOBODY if name is None else numbers.setdefault(name, len(numbers)) for name in column]
-    return Named(np.array(codes, dtype=np.int32), tuple(numbers))
+    codes = np.array([numbers.setdefault(each, len(numbers)) for each in column], dtype=np.int32)
+    labels = [read_labels(each) for each in numbers]
+    return (
+        _named([each.actor for each in labels], codes),
+        _named([each.session for each in labels], codes),
+        _named([each.namespace for each in labels], codes),
+    )
+
+
+def _named(names: Sequence[str | None], rows: Codes) -> Named:
+    numbers: dict[str, int] = {}
+    codes = [_NOBODY if name is None else numbers.setdefault(name, len(numbers)) for name in names]
+    return Named(np.array(codes, dtype=np.int32)[rows], tuple(numbers))
 
 
 def take(table: HotTable, rows: Rows) -> HotTable:

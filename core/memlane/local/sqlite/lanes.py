@@ -14,32 +14,36 @@ from memlane.scope import Reach, Scope
 
 __all__ = (
     "Lane",
-    "Owner",
     "drop_empty",
+    "find_lane",
     "find_owner",
     "find_space",
     "lanes_within",
-    "make_lane",
-    "owner_lanes",
+    "make_room",
     "register_space",
     "space_of",
     "spaces_of",
 )
 
 _NOBODY: Final = ""  # the column value of None; no id may be empty
-
-
-class Owner(NamedTuple):
-    """A tenant's user with records."""
-
-    id: int
-    last_seq: int
+_LANES: Final = (
+    "select lane.id, lane.owner, lane.agent, lane.changes"
+    " from owner join lane on lane.owner = owner.id where owner.tenant = ? and owner.user = ?"
+)
 
 
 class Lane(NamedTuple):
-    """The records of one agent of an owner, or of none."""
+    """The records of one agent of an owner, or of none.
+
+    Args:
+        id: Never used twice.
+        owner: A tenant's user; never used twice either.
+        agent: Whose records they are.
+        changes: Counts every change.
+    """
 
     id: int
+    owner: int
     agent: str | None
     changes: int
 
@@ -48,64 +52,83 @@ def _column(name: str | None) -> str:
     return _NOBODY if name is None else name
 
 
-def find_owner(connection: sqlite3.Connection, scope: Scope) -> Owner | None:
+def find_owner(connection: sqlite3.Connection, scope: Scope) -> int | None:
     """Return the owner of a scope's records, if there are any."""
-    row = connection.execute(
-        "select id, last_seq from owner where tenant = ? and user = ?",
-        (_column(scope.tenant), scope.user),
+    row: tuple[int] | None = connection.execute(
+        "select id from owner where tenant = ? and user = ?", (_column(scope.tenant), scope.user)
     ).fetchone()
-    return Owner(*row) if row else None
-
-
-def owner_lanes(connection: sqlite3.Connection, owner: int) -> list[Lane]:
-    """Return all lanes of an owner."""
-    rows = connection.execute("select id, agent, changes from lane where owner = ?", (owner,))
-    return [Lane(lane, agent or None, changes) for lane, agent, changes in rows]
+    return row[0] if row else None
 
 
 def lanes_within(connection: sqlite3.Connection, reach: Reach) -> list[Lane]:
     """Return the lanes a reach covers: all agents', or exactly one's."""
-    scope = reach.scope
-    statement = (
-        "select lane.id, lane.agent, lane.changes from owner join lane on lane.owner = owner.id"
-        " where owner.tenant = ? and owner.user = ?"
-    )
-    values = [_column(scope.tenant), scope.user]
     if not reach.any_agent:
-        statement += " and lane.agent = ?"
-        values.append(_column(scope.agent))
-    rows = connection.execute(statement, values)
-    return [Lane(lane, agent or None, changes) for lane, agent, changes in rows]
+        found = find_lane(connection, reach.scope)
+        return [found] if found else []
+    rows = connection.execute(_LANES, (_column(reach.scope.tenant), reach.scope.user))
+    return [_lane(row) for row in rows]
 
 
-def make_lane(connection: sqlite3.Connection, scope: Scope, *, records: int) -> tuple[int, int]:
+def find_lane(connection: sqlite3.Connection, scope: Scope) -> Lane | None:
+    """Return the lane of exactly this tenant, user and agent, if it has records."""
+    row = connection.execute(
+        f"{_LANES} and lane.agent = ?", (_column(scope.tenant), scope.user, _column(scope.agent))
+    ).fetchone()
+    return _lane(row) if row else None
+
+
+def _lane(row: tuple[int, int, str, int]) -> Lane:
+    number, owner, agent, changes = row
+    return Lane(number, owner, agent or None, changes)
+
+
+def make_room(
+    connection: sqlite3.Connection, scope: Scope, lane: Lane | None, *, records: int
+) -> tuple[int, int]:
     """Return the scope's lane, marked as changed, and the first of `records` new places in it.
 
     Places count up for each owner alone: nobody learns from them how much others store.
+
+    Args:
+        connection: Inside a transaction that writes.
+        scope: Whose lane.
+        lane: What `find_lane` has found in this transaction.
+        records: How many new places.
     """
+    if lane is None:
+        return _new_lane(connection, scope, records)
+    last = _last_place(connection, lane.owner)
+    connection.execute(
+        "update lane set changes = changes + 1, last_seq = ? where id = ?",
+        (last + records, lane.id),
+    )
+    return lane.id, last + 1
+
+
+def _new_lane(connection: sqlite3.Connection, scope: Scope, records: int) -> tuple[int, int]:
     owner = find_owner(connection, scope)
     if owner is None:
-        cursor = connection.execute(
-            "insert into owner (tenant, user, last_seq) values (?, ?, ?)",
-            (_column(scope.tenant), scope.user, records),
+        owner = _new_id(
+            connection.execute(
+                "insert into owner (tenant, user) values (?, ?)",
+                (_column(scope.tenant), scope.user),
+            )
         )
-        owner = Owner(_new_id(cursor), 0)
-    elif records:
-        connection.execute(
-            "update owner set last_seq = last_seq + ? where id = ?", (records, owner.id)
-        )
-    agent = _column(scope.agent)
+    last = _last_place(connection, owner)
+    cursor = connection.execute(
+        "insert into lane (owner, agent, changes, last_seq) values (?, ?, 1, ?)",
+        (owner, _column(scope.agent), last + records),
+    )
+    return _new_id(cursor), last + 1
+
+
+def _last_place(connection: sqlite3.Connection, owner: int) -> int:
+    # Kept with the lanes: a commit that wrote to the owner's row too would write a page more.
     row = connection.execute(
-        "select id from lane where owner = ? and agent = ?", (owner.id, agent)
+        "select coalesce(max(last_seq), 0) from lane where owner = ?", (owner,)
     ).fetchone()
-    if row is None:
-        cursor = connection.execute(
-            "insert into lane (owner, agent, changes) values (?, ?, 1)", (owner.id, agent)
-        )
-        return _new_id(cursor), owner.last_seq + 1
-    connection.execute("update lane set changes = changes + 1 where id = ?", row)
-    lane: int = row[0]
-    return lane, owner.last_seq + 1
+    last: int = row[0]
+    return last
 
 
 def _new_id(cursor: sqlite3.Cursor) -> int:
@@ -114,15 +137,20 @@ def _new_id(cursor: sqlite3.Cursor) -> int:
     return found
 
 
-def drop_empty(connection: sqlite3.Connection, scope: Scope, lane: int) -> None:
+def drop_empty(connection: sqlite3.Connection, scope: Scope, lane: Lane) -> None:
     """Remove what named a tenant, user or agent who has no record left."""
-    if connection.execute("select 1 from record where lane = ? limit 1", (lane,)).fetchone():
+    if connection.execute("select 1 from record where lane = ? limit 1", (lane.id,)).fetchone():
         return
-    connection.execute("delete from lane where id = ?", (lane,))
-    owner = find_owner(connection, scope)
-    if owner is None or owner_lanes(connection, owner.id):
+    last = _last_place(connection, lane.owner)
+    connection.execute("delete from lane where id = ?", (lane.id,))
+    # Another lane counts on from there: a page that was cut before must not end behind new places.
+    kept = connection.execute(
+        "update lane set last_seq = ? where id = (select min(id) from lane where owner = ?)",
+        (last, lane.owner),
+    )
+    if kept.rowcount:
         return
-    connection.execute("delete from owner where id = ?", (owner.id,))
+    connection.execute("delete from owner where id = ?", (lane.owner,))
     if not _has_records(connection, scope):
         connection.execute("delete from space where tenant = ?", (_column(scope.tenant),))
 

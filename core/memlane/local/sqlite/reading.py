@@ -124,8 +124,7 @@ def scan(
     limit: int,
 ) -> ScanPage:
     """Return the next records within reach, in stored order."""
-    owner = find_owner(connection, reach.scope)
-    number = owner.id if owner else 0
+    number = find_owner(connection, reach.scope) or 0
     after = decode_place(cursor, owner=number)
     decoder = RecordDecoder(reach.scope)
     page: list[MemoryRecord] = []

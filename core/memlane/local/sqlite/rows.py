@@ -8,7 +8,6 @@ from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
-from memlane.errors import BackendError
 from memlane.local.codec import (
     from_micros,
     metadata_json,
@@ -18,6 +17,7 @@ from memlane.local.codec import (
     tags_json,
     to_micros,
 )
+from memlane.local.sqlite.packing import NEVER, Labels, Numbers, damaged, pack_labels
 from memlane.protocols import IndexedRecord, RecordPart, Terms, Vector
 from memlane.scope import Scope
 from memlane.types import MemoryRecord, Source
@@ -56,8 +56,8 @@ _INSERT_RECORD: Final = (
     " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _INSERT_HOT: Final = (
-    "insert into hot (lane, seq, space, id, actor, session, namespace, occurred, expires,"
-    " part, start, stop, norm, vec, lex) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "insert into hot (lane, seq, part, space, id, labels, numbers, vec, lex)"
+    " values (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
@@ -68,8 +68,8 @@ class EncodedRecord(NamedTuple):
     space: str
     dimensions: frozenset[int]
     record: _Row
-    shared: _Row
-    parts: tuple[_Row, ...]
+    labels: str
+    parts: tuple[tuple[Numbers, bytes, bytes], ...]
 
 
 def encode(records: Sequence[IndexedRecord]) -> list[EncodedRecord]:
@@ -107,9 +107,21 @@ def _encode_one(item: IndexedRecord, vectors: list[tuple[float, bytes]]) -> Enco
             metadata_json(record.metadata),
             record.text,
         ),
-        shared=(record.id, actor, session, namespace, micros_to_minutes(occurred), expires),
+        labels=pack_labels(Labels(actor, session, namespace)),
         parts=tuple(
-            (number, int(part.start), int(part.end), norm, vec, part.terms.astype(_TERM).tobytes())
+            (
+                Numbers(
+                    seq=0,  # not known yet
+                    occurred=micros_to_minutes(occurred),
+                    expires=NEVER if expires is None else expires,
+                    norm=norm,
+                    part=number,
+                    start=int(part.start),
+                    stop=int(part.end),
+                ),
+                vec,
+                part.terms.astype(_TERM).tobytes(),
+            )
             for number, (part, (norm, vec)) in enumerate(zip(item.parts, vectors, strict=True))
         ),
     )
@@ -139,9 +151,19 @@ def insert(
     connection.executemany(
         _INSERT_HOT,
         [
-            (lane, seq, space, *item.shared, *part)
+            (
+                lane,
+                seq,
+                numbers.part,
+                space,
+                item.id,
+                item.labels,
+                numbers._replace(seq=seq).pack(),
+                vec,
+                lex,
+            )
             for seq, space, item in placed
-            for part in item.parts
+            for numbers, vec, lex in item.parts
         ],
     )
 
@@ -154,7 +176,7 @@ def unit_vectors(blobs: Sequence[bytes], dimensions: int) -> Vector:
     """
     raw = np.frombuffer(b"".join(blobs), dtype=np.uint8)
     if len(raw) != len(blobs) * dimensions * _HALF.itemsize:
-        raise _damaged()
+        raise damaged()
     return _AS_FLOAT.take(raw.view(_HALF_BITS)).reshape(len(blobs), dimensions)
 
 
@@ -167,7 +189,7 @@ def joined_terms(blobs: Sequence[bytes]) -> tuple[Terms, np.ndarray[Any, np.dtyp
     offsets = np.zeros(len(blobs) + 1, dtype=np.int64)
     np.cumsum([len(blob) for blob in blobs], out=offsets[1:])
     if (offsets % _TERM.itemsize).any():
-        raise _damaged()
+        raise damaged()
     terms = np.frombuffer(b"".join(blobs), dtype=_TERM).astype(np.uint32, copy=False)
     return terms, offsets // _TERM.itemsize
 
@@ -175,17 +197,19 @@ def joined_terms(blobs: Sequence[bytes]) -> tuple[Terms, np.ndarray[Any, np.dtyp
 def read_parts(connection: sqlite3.Connection, lane: int, seq: int) -> tuple[RecordPart, ...]:
     """Return the parts of one record, with vectors of their true length."""
     rows = connection.execute(
-        "select start, stop, norm, vec, lex from hot where lane = ? and seq = ? order by part",
-        (lane, seq),
+        "select numbers, vec, lex from hot where lane = ? and seq = ? order by part", (lane, seq)
     )
-    return tuple(
-        RecordPart(
-            start=start,
-            end=stop,
-            vector=unit_vectors([vec], len(vec) // _HALF.itemsize)[0] * np.float32(norm),
-            terms=joined_terms([lex])[0],
-        )
-        for start, stop, norm, vec, lex in rows
+    return tuple(_part(*row) for row in rows)
+
+
+def _part(packed: bytes, vec: bytes, lex: bytes) -> RecordPart:
+    numbers = Numbers.unpack(packed)
+    unit = unit_vectors([vec], len(vec) // _HALF.itemsize)[0]
+    return RecordPart(
+        start=numbers.start,
+        end=numbers.stop,
+        vector=unit * np.float32(numbers.norm),
+        terms=joined_terms([lex])[0],
     )
 
 
@@ -230,10 +254,3 @@ class RecordDecoder:
             found = Scope(owner.user, tenant=owner.tenant, agent=agent, session=session)
             self._scopes[agent, session] = found
         return found
-
-
-def _damaged() -> BackendError:
-    return BackendError(
-        "a stored vector is damaged",
-        remedy="restore the file from a backup, or delete the record",
-    )

@@ -11,8 +11,9 @@ from memlane.local.codec import to_micros
 from memlane.local.sqlite.lanes import (
     Lane,
     drop_empty,
+    find_lane,
     lanes_within,
-    make_lane,
+    make_room,
     register_space,
     space_of,
 )
@@ -45,13 +46,15 @@ def plan_upsert(
     def change(connection: sqlite3.Connection) -> None:
         if not encoded:
             return
-        have = _stored(connection, scope, encoded)
+        found = find_lane(connection, scope)
+        have = _stored(connection, found, encoded)
         for item in encoded:
             version = have[item.id][1] if item.id in have else 0
             check_version(item.id, version, expected_version, scope=scope)
         spaces = _spaces(connection, scope, encoded)
-        lane, place = make_lane(connection, scope, records=len(encoded) - len(have))
-        _remove(connection, lane, [seq for seq, _ in have.values()])
+        lane, place = make_room(connection, scope, found, records=len(encoded) - len(have))
+        if have:
+            _remove(connection, lane, [seq for seq, _ in have.values()])
         placed: list[tuple[int, int, EncodedRecord]] = []
         for item in encoded:
             if item.id in have:
@@ -65,15 +68,15 @@ def plan_upsert(
 
 
 def _stored(
-    connection: sqlite3.Connection, scope: Scope, encoded: Sequence[EncodedRecord]
+    connection: sqlite3.Connection, lane: Lane | None, encoded: Sequence[EncodedRecord]
 ) -> dict[str, tuple[int, int]]:
-    exactly = Reach(scope=scope, any_agent=False, any_session=True, now=None)
+    if lane is None:
+        return {}
     found: dict[str, tuple[int, int]] = {}
-    for lane in lanes_within(connection, exactly):
-        for item in encoded:
-            row = connection.execute(_FIND, (lane.id, item.id)).fetchone()
-            if row is not None:
-                found[item.id] = row
+    for item in encoded:
+        row = connection.execute(_FIND, (lane.id, item.id)).fetchone()
+        if row is not None:
+            found[item.id] = row
     return found
 
 
@@ -116,7 +119,7 @@ def _delete_from(
     if gone:
         _remove(connection, lane.id, gone)
         connection.execute("update lane set changes = changes + 1 where id = ?", (lane.id,))
-        drop_empty(connection, reach.scope, lane.id)
+        drop_empty(connection, reach.scope, lane)
     return len(gone)
 
 
