@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from memlane.errors import EmbeddingSpaceError
-from memlane.lexical import terms
+from memlane.marks import marked_terms
 from memlane.protocols import Embedder, EmbeddingSpace, Purpose, RecordPart, Terms, Vector
 from memlane.runtime import SingleFlight, WorkerThreads, fork
 from memlane.scope import Scope
@@ -142,9 +142,9 @@ def _check_numbers(vectors: Vector) -> None:
 def _cut(texts: Sequence[str], max_chars: int) -> list[list[tuple[int, int, str, Terms]]]:
     cut: list[list[tuple[int, int, str, Terms]]] = []
     for text in texts:
-        parts = [(0, len(text), clip(text, max_chars), terms(text))]
+        parts = [(0, len(text), clip(text, max_chars), marked_terms(text))]
         parts += [
-            (start, end, text[start:end], terms(text[start:end]))
+            (start, end, text[start:end], marked_terms(text[start:end]))
             for start, end in windows(text, max_chars=max_chars)
         ]
         cut.append(parts)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from memlane.patterns import lazy
 from memlane.stemming import stem
 
-__all__ = ("STOP_WORDS", "coverage", "terms", "words")
+__all__ = ("STOP_WORDS", "Terms", "coverage", "terms", "words")
 
 Terms: TypeAlias = npt.NDArray[np.uint32]
 Integers: TypeAlias = npt.NDArray[np.int64]

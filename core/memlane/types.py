@@ -95,9 +95,10 @@ class Match:
             and means nothing outside of it.
         similarity: 0..1, from the embedding alone, comparable between answers of one embedding
             space; None in text mode.
-        passage: The part of the text that matched best: a sentence window of a long text, else
-            the whole text.
-        features: Why it ranks: each feature's weighted share of the score, by name.
+        passage: The part of the text that matched best: of a long text a window with the
+            sentences around it, else the whole text.
+        features: Why it ranks: each feature's weighted share of the score, by name; "asking" is
+            what a bare question loses, and negative.
     """
 
     record: MemoryRecord

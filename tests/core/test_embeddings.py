@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from memlane.embeddings import Embeddings, VectorCache, check_vectors
 from memlane.errors import EmbeddingSpaceError
-from memlane.lexical import terms
+from memlane.marks import marked_terms
 from memlane.protocols import EmbeddingSpace, Purpose, Vector
 from memlane.runtime import WorkerThreads
 from memlane.scope import Scope
@@ -89,9 +89,9 @@ async def test_no_call_is_larger_than_the_model_takes(
             piece = text[part.start : part.end]
             assert 0 < len(piece) <= max_chars
             assert piece.strip() == piece
-            assert np.array_equal(part.terms, terms(piece))
+            assert np.array_equal(part.terms, marked_terms(piece))
             assert np.array_equal(part.vector, (await alone.embed([piece], purpose="document"))[0])
-        assert np.array_equal(mine[0].terms, terms(text))
+        assert np.array_equal(mine[0].terms, marked_terms(text))
 
 
 async def test_long_texts_have_windows(workers: WorkerThreads) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memlane.windows import clip, windows
+from memlane.windows import around, clip, sentences, windows
 
 QUICK = settings(deadline=None, max_examples=100)
 
@@ -24,13 +24,13 @@ def width(text: str) -> int:
     return sum(4 if char in f"{WIDE}。！？\u3000" else 2 if char in BROAD else 1 for char in text)
 
 
-sentences = st.builds(
+some_sentences = st.builds(
     lambda body, end, space: f"{body}{end}{space}",
     st.text(f"{NARROW}{BROAD}{WIDE} ", max_size=160),
     st.sampled_from([*ENDS, "", "...", '."', "?!"]),
     st.sampled_from([" ", "\n", "  ", "\n\n", ""]),
 )
-long_texts = st.lists(sentences, min_size=1, max_size=40).map("".join)
+long_texts = st.lists(some_sentences, min_size=1, max_size=40).map("".join)
 any_texts = (
     long_texts | st.text(f"{NARROW}{WIDE}{SPACES}{ENDS}", max_size=300) | st.text(max_size=300)
 )
@@ -79,7 +79,7 @@ def test_windows_are_as_wide_as_is_asked_for(text: str, target: int, max_chars: 
 def test_sentences_stay_whole_and_neighbours_share_one(lengths: list[int], end: str) -> None:
     """Short sentences lie in a window each, and a window's last is the next one's first."""
     text = "".join("w" * length + end for length in lengths)
-    spans = windows(text, max_chars=10_000)
+    spans = windows(text, max_chars=10_000, target=400)
     borders: list[tuple[int, int]] = []
     at = 0
     for length in lengths:
@@ -120,7 +120,7 @@ def test_scripts_without_spaces_have_sentences() -> None:
     """A full stop of theirs needs no space after it."""
     sentence = "記憶はとても大切です。"
     text = sentence * 40
-    spans = windows(text, max_chars=1_000)
+    spans = windows(text, max_chars=1_000, target=400)
     assert all(start % len(sentence) == 0 == end % len(sentence) for start, end in spans)
     assert {end - start for start, end in spans[:-1]} == {99}
 
@@ -128,16 +128,18 @@ def test_scripts_without_spaces_have_sentences() -> None:
 def test_a_long_sentence_is_cut_between_words() -> None:
     """And a run without a space where it must be, filling the window that was begun."""
     text = "word " * 400
-    spans = windows(text, max_chars=1_000)
+    spans = windows(text, max_chars=1_000, target=400)
     assert all(text[start:end].split() == ["word"] * 80 for start, end in spans[:-1])
     text = "see " + "x" * 1_000 + " and so on"
-    assert [text[start:end] for start, end in windows(text, max_chars=1_000)] == [
+    assert [text[start:end] for start, end in windows(text, max_chars=1_000, target=400)] == [
         "see " + "x" * 396,
         "x" * 400,
         "x" * 204 + " and so on",
     ]
     text = "a " * 150 + "y" * 390 + " b" * 150
-    assert any("y" * 390 in text[start:end] for start, end in windows(text, max_chars=1_000))
+    assert any(
+        "y" * 390 in text[start:end] for start, end in windows(text, max_chars=1_000, target=400)
+    )
 
 
 CLUSTERS = [
@@ -228,3 +230,31 @@ def test_clip_cuts_between_words() -> None:
     assert clip("  " * 40 + "word", 20) == "word"
     assert clip("two\nlines", 5) == "two"
     assert unicodedata.normalize("NFC", clip("e\u0301" * 10, 5)) == "éé"
+
+
+@QUICK
+@given(st.lists(st.integers(1, 130), min_size=20, max_size=60), st.integers(1, 600), st.data())
+def test_around_a_window_are_whole_sentences(
+    lengths: list[int], width: int, data: st.DataObject
+) -> None:
+    """A window grows by the sentences beside it, on both sides, and no further than told."""
+    text = " ".join("w" * length + "." for length in lengths)
+    spans = list(sentences(text))
+    at = data.draw(st.integers(0, len(spans) - 1))
+    start, end = around(text, *spans[at], width=width)
+    assert start <= spans[at][0] < spans[at][1] <= end
+    assert end - start <= max(width, spans[at][1] - spans[at][0])
+    assert start in {begin for begin, _ in spans}
+    assert end in {stop for _, stop in spans}
+    # No sentence beside it would have fitted too.
+    before = [begin for begin, _ in spans if begin < start]
+    after = [stop for _, stop in spans if stop > end]
+    assert not before or end - before[-1] > width
+    assert not after or after[0] - start > width
+
+
+def test_sentences() -> None:
+    """Of nothing there are none; a line is one; space around them is nobody's."""
+    assert list(sentences(" \n ")) == []
+    text = " One. Two!\nThree  "
+    assert [text[start:end] for start, end in sentences(text)] == ["One.", "Two!", "Three"]

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from memlane.lexical import coverage
+from memlane.marks import ASKS
 from memlane.protocols import Candidates, Codes, Integers, Vector
 from memlane.retrieval.dates import time_terms
 from memlane.retrieval.question import Question
@@ -16,6 +17,7 @@ from memlane.scoring import similarities
 __all__ = (
     "Records",
     "date_fit",
+    "only_asks",
     "owner_fit",
     "previous_evidence",
     "records_of",
@@ -137,6 +139,15 @@ def date_fit(occurred: Integers, period: tuple[int, int] | None) -> Vector:
     if period is None:
         return np.zeros(len(occurred), dtype=np.float32)
     return ((occurred >= period[0]) & (occurred < period[1])).astype(np.float32)
+
+
+def only_asks(candidates: Candidates, records: Records) -> Vector:
+    """Return 1 for what is a question and nothing else: it has the words of the answer, not it."""
+    marked = np.flatnonzero(candidates.terms == ASKS)
+    asking = np.zeros(len(candidates), dtype=np.float32)
+    asking[np.searchsorted(candidates.offsets, marked, side="right") - 1] = 1
+    found: Vector = asking[records.first]
+    return found
 
 
 def tells_when(candidates: Candidates, records: Records, question: Question) -> Vector:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memlane.lexical import STOP_WORDS, terms
+from memlane.lexical import STOP_WORDS, terms, words
 from memlane.protocols import Terms
 from memlane.retrieval.dates import asks_when
 
@@ -17,6 +17,7 @@ _ROLES = frozenset({"user", "assistant", "system", "tool", "human", "ai", "agent
 _TITLES = frozenset({"mr", "mrs", "ms", "dr", "prof"})
 # Words far oftener than names: they are names only where they are written as nothing but one.
 _COMMON = STOP_WORDS | {"may"}
+_ASKING = frozenset({"ask", "asked", "asking", "question", "questions", "wondered"})
 _SHORTEST_NAME = 2
 _SENTENCE_ENDS = '.!?:;"\u201c('
 _GAP = "\0"
@@ -32,6 +33,7 @@ class Question:
         terms: Hashes of all its words, names included.
         named: The known actors it names.
         when: It asks for a time.
+        asked: It is about what was asked.
     """
 
     text: str
@@ -39,6 +41,7 @@ class Question:
     terms: Terms
     named: tuple[str, ...]
     when: bool
+    asked: bool = False
 
 
 def _spoken_forms(actor: str) -> list[str]:
@@ -106,4 +109,5 @@ def read_question(text: str, *, actors: Sequence[str]) -> Question:
         terms=terms(text),
         named=tuple(named),
         when=asks_when(text),
+        asked=not _ASKING.isdisjoint(words(text)),
     )

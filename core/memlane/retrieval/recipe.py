@@ -13,6 +13,7 @@ from memlane.protocols import Candidates, Integers, Vector
 from memlane.retrieval.dates import named_period
 from memlane.retrieval.features import (
     date_fit,
+    only_asks,
     owner_fit,
     previous_evidence,
     records_of,
@@ -36,6 +37,8 @@ class Weights:
     session: float = 0.2
     date: float = 0.2
     when: float = 0.1
+    asking: float = 0.3
+    """Not a reason but a doubt: the share of its score that a bare question loses."""
 
     @property
     def total(self) -> float:
@@ -52,7 +55,7 @@ class Weights:
 
 
 HYBRID = Weights()
-_VECTOR = Weights(words=0, owner=0, previous=0, session=0, date=0, when=0)
+_VECTOR = Weights(words=0, owner=0, previous=0, session=0, date=0, when=0, asking=0)
 _TEXT = Weights(similarity=0, previous=0, session=0)
 
 
@@ -124,6 +127,9 @@ def rank(
         shares["date"] = weights.date * date_fit(occurred, period)
     if weights.when:
         shares["when"] = weights.when * tells_when(candidates, records, question)
+    if weights.asking and not question.asked:
+        found = np.sum(list(shares.values()), axis=0)
+        shares["asking"] = -weights.asking * only_asks(candidates, records) * found
     total = np.sum(list(shares.values()), axis=0) / weights.total
     eligible = np.ones(len(records), dtype=np.bool_)
     if min_similarity is not None:

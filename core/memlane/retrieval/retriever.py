@@ -17,6 +17,7 @@ from memlane.retrieval.subtrees import merged
 from memlane.runtime import WorkerThreads
 from memlane.scope import Reach
 from memlane.types import Match, MemoryRecord, NamespaceQuery, RetrievalMode
+from memlane.windows import around
 
 __all__ = ("Retriever",)
 
@@ -101,15 +102,12 @@ class Retriever:
             # Deleted, or changed so that it no longer answers, since the candidates were found.
             if record is None or not _still_meets(record, namespace, condition):
                 continue
-            start, end = (int(edge) for edge in candidates.spans[row])
             matches.append(
                 Match(
                     record=record,
                     score=float(ranked.scores[place]),
                     similarity=None if mode == "text" else float(ranked.similarity[place]),
-                    # Nothing of a window is left when the text was shortened meanwhile.
-                    passage=(record.text[start:end] if candidates.parts[row] else "")
-                    or record.text,
+                    passage=_passage(record.text, candidates, row),
                     features=MappingProxyType(
                         {
                             name: float(share[place])
@@ -154,6 +152,16 @@ def _rank(
         weights=weights_for(mode),
         min_similarity=min_similarity,
     )
+
+
+def _passage(text: str, candidates: Candidates, row: int) -> str:
+    if not candidates.parts[row]:
+        return text
+    start, end = (int(edge) for edge in candidates.spans[row])
+    if start >= len(text):
+        return text  # shortened meanwhile: nothing of the window is left
+    start, end = around(text, start, min(end, len(text)))
+    return text[start:end]
 
 
 def _still_meets(record: MemoryRecord, namespace: str, condition: Filter | None) -> bool:

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memlane.lexical import terms
+from memlane.marks import ASKS
 from memlane.protocols import Candidates
 from memlane.retrieval.features import (
     date_fit,
+    only_asks,
     owner_fit,
     previous_evidence,
     records_of,
@@ -23,7 +25,7 @@ from memlane.retrieval.question import read_question
 
 QUICK = settings(deadline=None, max_examples=100)
 QUESTIONS = ("When did Ada drink tea?", "tea", "what is it", "???")
-VOCABULARY = terms("ada drank green tea yesterday in monday morning cat dog")
+VOCABULARY = np.append(terms("ada drank green tea yesterday in monday morning cat dog"), ASKS)
 
 rows = st.lists(
     st.tuples(
@@ -225,3 +227,15 @@ def test_nothing_found_has_no_reasons() -> None:
     none, nobody = np.zeros(0, np.float32), np.zeros(0, np.int32)
     assert previous_evidence(none, nobody).shape == (0,)
     assert session_evidence(none, nobody).shape == (0,)
+
+
+@QUICK
+@given(rows)
+def test_a_record_only_asks_when_its_whole_text_does(records: list[Any]) -> None:
+    """A window that only asks says nothing of its record; the first part is the whole text."""
+    candidates = columns(records)
+    found = only_asks(
+        candidates, records_of(candidates, read_question("tea", actors=()), word_weight=1)
+    )
+    asks = len(VOCABULARY) - 1
+    assert found.tolist() == [float(asks in parts[0][1]) for _, _, parts, _ in records]

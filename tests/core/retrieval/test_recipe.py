@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.retrieval.test_features import QUESTIONS, columns, rows
+from core.retrieval.test_features import QUESTIONS, VOCABULARY, columns, rows
 from memlane.protocols import Candidates
 from memlane.retrieval.question import Question, read_question
 from memlane.retrieval.recipe import Ranked, rank, weights_for
@@ -57,7 +57,9 @@ def test_scores_are_sorted_shares_of_one(
     assert ((ranked.similarity >= 0) & (ranked.similarity <= 1)).all()
     total = np.sum([*ranked.features.values()], axis=0)
     assert np.clip(total, 0, 1) == pytest.approx(ranked.scores, abs=1e-6)
-    assert all((share >= 0).all() for share in ranked.features.values())
+    doubt = ranked.features.get("asking", np.zeros(1))
+    assert (doubt <= 0).all()
+    assert all((share >= 0).all() for name, share in ranked.features.items() if name != "asking")
     assert (candidates.order[ranked.rows] == candidates.order[ranked.first]).all()
 
 
@@ -180,3 +182,19 @@ def test_records_at_the_ends_of_time_can_be_ranked(occurred: int) -> None:
     """A record dated in the year 1 or 9999 does not break a question that names a month."""
     candidates = columns([(-1, -1, [(0.5, [3])], occurred), (-1, -1, [(0.5, [3])], 0)])
     assert len(_rank(candidates, "What happened in December?").rows) == 2
+
+
+def test_a_bare_question_ranks_behind_what_answers() -> None:
+    """It has the words and is nearer; but who asks what was asked gets it first."""
+    tea, asks = 3, len(VOCABULARY) - 1
+    candidates = columns([(0, 0, [(0.3, [tea, asks])], 0), (1, 0, [(0.4, [tea])], 0)])
+    answers: dict[RetrievalMode, list[str]] = {
+        "hybrid": ["r1", "r0"],
+        "text": ["r1", "r0"],
+        "vector": ["r0", "r1"],
+    }
+    for mode, expected in answers.items():
+        assert _ids(candidates, _rank(candidates, "green tea", mode)) == expected
+    ranked = _rank(candidates, "who asked about tea?")
+    assert _ids(candidates, ranked) == ["r0", "r1"]
+    assert "asking" not in ranked.features
