@@ -2,125 +2,165 @@
 
 from __future__ import annotations
 
-import statistics
-import sys
+import contextlib
+import itertools
+import shutil
 import tempfile
-import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import anyio
 
-from benchmarks.given_vectors import GivenVectors
-from benchmarks.rounds import Stopwatch, keep, spread
-from memlane import Limits, MemoryClient, NewMemory, Scope
-from memlane.local import SqliteBackend
+from benchmarks.given_vectors import BATCH, ask, notes, open_client
+from benchmarks.rounds import Contender, Played, Progress, Stopwatch, keep, play
+from memlane import MemoryClient, NewMemory, Scope
 
-SCOPE_RECORDS, CALLS, SINGLES = 1_000, 300, 1_000
-_THINGS = (
-    "train", "garden", "recipe", "invoice", "window", "concert", "doctor", "passport", "bicycle",
-    "library", "lighthouse", "kitchen", "orchard",
-)  # fmt: skip
-
-
-def _client(path: Path, *, cache: bool) -> MemoryClient:
-    backend = SqliteBackend(path, **({} if cache else {"cache_bytes": 0}))
-    limits = Limits(batch=1_000, cached_queries=0)
-    return MemoryClient(backend=backend, embedder=GivenVectors(), limits=limits, owned=[backend])
-
-
-def _notes(user: int, count: int) -> list[NewMemory]:
-    return [
-        NewMemory(
-            content=(
-                f"On day {i} of the trip we passed the {_THINGS[i % 13]} near the "
-                f"{_THINGS[(i * 7 + user) % 13]}, and {_THINGS[i * 5 % 13]} {user}-{i} was closed"
-            ),
-            actor="Ada" if i % 2 else "Iris",
-        )
-        for i in range(count)
-    ]
+_CALLS, _HOT_USERS = 30, 5  # short turns, so that all meet the same minutes
+_STRIDE: Final = 37  # shares no divisor with the numbers of users: all are asked in the end
+_SINGLES, _CALLERS = 300, 10
+_NOTE: Final = (
+    "retrieve in a scope of 1,000 records without the model (cold: memlane's cache off; hot: on), "
+    "store_many in batches of 1,000 with vectors given, single stores, each on disk when it "
+    "returns; in growing stores"
+)
 
 
 def _user(number: int) -> Scope:
     return Scope(f"user-{number}", tenant="acme", session=f"s{number % 20}")
 
 
-async def _fill(path: Path, first: int, users: int) -> float:
-    """Return records stored per CPU-second by store_many in batches of 1,000."""
-    async with _client(path, cache=True) as client:
-        cpu = 0.0
-        for user in range(first, first + users):
-            notes = _notes(user, SCOPE_RECORDS)
-            with Stopwatch() as watch:
-                await client.store_many(notes, scope=_user(user))
-            cpu += watch.cpu
-            if user % 100 == 0 and users > 100:
-                print(f"\r  {user} of {first + users} users", end="", file=sys.stderr)
-    print(end="\r", file=sys.stderr)
-    return users * SCOPE_RECORDS / cpu
+def _shape(users: int) -> str:
+    return f"store of {users * BATCH:,}"
 
 
-async def _retrieves(path: Path, users: int, *, cache: bool) -> list[float]:
-    """Return milliseconds of each retrieve; hot ones ask few users again and again."""
-    among = min(users, 5 if cache else 200)
-    async with _client(path, cache=cache) as client:
-        taken: list[float] = []
-        for call in range(CALLS + 20):
-            scope = _user(call * 37 % among)
-            began = time.perf_counter()
-            found = await client.retrieve(f"where was {_THINGS[call % 13]} {call}?", scope=scope)
-            taken.append((time.perf_counter() - began) * 1000)
-            assert len(found) == 10
-    return taken[20:]
-
-
-async def _singles(path: Path) -> float:
-    """Return single stores per CPU-second, one after the other, each on disk when it returns."""
-    async with _client(path, cache=True) as client:
-        with Stopwatch() as watch:
-            for note in _notes(0, SINGLES):
-                await client.store(note.content, scope=Scope("single", tenant="acme"))
-    return SINGLES / watch.cpu
-
-
-def main(*, sizes: tuple[int, ...] = (1, 100), name: str = "engine") -> None:
-    """Grow one store through `sizes` (in users of 1,000 records) and measure at each."""
-    figures: dict[str, object] = {}
-    medians: dict[int, float] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "engine.db"
-        figures["single_store_per_cpu_second"] = round(anyio.run(_singles, path))
-        users, rates = 0, []
+async def _grow(folder: Path, sizes: Sequence[int]) -> tuple[dict[int, Path], list[float]]:
+    """Return one file for each size, in users of 1,000 records, and CPU seconds of each batch."""
+    path, files = folder / "growing.db", dict[int, Path]()
+    batches: list[float] = []
+    with Progress("users stored", sizes[-1]) as progress:
         for size in sizes:
-            rates.append(anyio.run(_fill, path, users, size - users))
-            users = size
+            async with open_client(path) as client:
+                for user in range(len(batches), size):
+                    batch = notes(user, range(BATCH))
+                    with Stopwatch() as watch:
+                        await client.store_many(batch, scope=_user(user))
+                    batches.append(watch.cpu)
+                    progress.at(user + 1)
+            # Closed, so that all is in the one file.
+            files[size] = path if size == sizes[-1] else folder / f"{size}.db"
+            if size != sizes[-1]:
+                shutil.copy(path, files[size])
+    return files, batches
 
-            def measure(cache: bool, users: int = users) -> list[float]:
-                async def run() -> list[float]:
-                    return await _retrieves(path, users, cache=cache)
 
-                return anyio.run(run)
+def _rates(batches: Sequence[float]) -> dict[str, object]:
+    tenth = max(1, len(batches) // 10)
 
-            cold, hot = measure(False), measure(True)
-            medians[users] = statistics.median(cold)
-            figures[f"retrieve_ms_store_of_{users * SCOPE_RECORDS}"] = {
-                "cold": spread(cold),
-                "hot": spread(hot),
-            }
-            print(
-                f"store of {users * SCOPE_RECORDS:,}: retrieve p50 {medians[users]:.2f} ms cold, "
-                f"{statistics.median(hot):.2f} ms hot; store_many {rates[-1]:,.0f} records/CPU-s"
-            )
-        figures["store_many_per_cpu_second"] = round(rates[-1])
-        figures["largest_store_bytes"] = path.stat().st_size
-    figures["cold_largest_over_smallest"] = round(medians[sizes[-1]] / medians[sizes[0]], 2)
-    print(f"single store: {figures['single_store_per_cpu_second']:,} per CPU-second")
-    keep(
-        name,
-        "retrieve in a scope of 1,000 records without the model (cold: cache off), store_many in "
-        "batches of 1,000 with vectors given, single stores on disk; in growing stores",
-        figures,
+    def rate(some: Sequence[float]) -> int:
+        return round(len(some) * BATCH / sum(some))
+
+    return {
+        "records": len(batches) * BATCH,
+        "per_cpu_second": rate(batches),
+        "per_cpu_second_first_tenth": rate(batches[:tenth]),
+        "per_cpu_second_last_tenth": rate(batches[-tenth:]),
+    }
+
+
+def _asking(client: MemoryClient, users: int) -> Contender:
+    """Return a contender that asks on where it stopped the round before."""
+    numbers = itertools.count()
+
+    async def turn() -> dict[str, float]:
+        mine = list(itertools.islice(numbers, _CALLS))
+        return await ask(client, [_user(n * _STRIDE % users) for n in mine], first=mine[0])
+
+    return turn
+
+
+async def _retrieves(files: Mapping[int, Path], rounds: int) -> Played:
+    async with contextlib.AsyncExitStack() as stack:
+        contenders: dict[str, Contender] = {}
+        for users, path in files.items():
+            cold = await stack.enter_async_context(open_client(path, cache_bytes=0))
+            hot = await stack.enter_async_context(open_client(path))
+            contenders[f"{_shape(users)}, cold"] = _asking(cold, users)
+            contenders[f"{_shape(users)}, hot"] = _asking(hot, min(users, _HOT_USERS))
+        return await play(contenders, rounds=rounds, warm_up=True, what="turns of retrieving")
+
+
+def _storing(client: MemoryClient, callers: int) -> Contender:
+    """Return a contender that stores single notes, so many callers at once."""
+    numbers = itertools.count()
+
+    async def call(own: Iterator[NewMemory], scope: Scope) -> None:
+        for note in own:
+            await client.store(note.content, scope=scope, actor=note.actor)
+
+    async def turn() -> dict[str, float]:
+        written = iter(notes(0, itertools.islice(numbers, _SINGLES)))
+        with Stopwatch() as watch:
+            async with anyio.create_task_group() as tasks:
+                for caller in range(callers):
+                    tasks.start_soon(call, written, Scope(f"caller-{caller}", tenant="acme"))
+        return {"per_cpu_second": _SINGLES / watch.cpu, "per_second": _SINGLES / watch.wall}
+
+    return turn
+
+
+async def _singles(folder: Path, rounds: int) -> Played:
+    async with (
+        open_client(folder / "alone.db") as alone,
+        open_client(folder / "together.db") as together,
+    ):
+        contenders = {
+            "one caller": _storing(alone, 1),
+            f"{_CALLERS} callers at once": _storing(together, _CALLERS),
+        }
+        return await play(contenders, rounds=rounds, warm_up=True, what="turns of storing")
+
+
+async def _measure(folder: Path, sizes: Sequence[int], rounds: int) -> dict[str, object]:
+    singles = await _singles(folder, rounds)
+    for name in singles.figures:
+        print(f"single stores, {name}: {singles.median(name, 'per_cpu_second'):,.0f} per CPU-s")
+    files, batches = await _grow(folder, sizes)
+    rates = _rates(batches)
+    print("store_many: " + ", ".join(f"{name} {value:,}" for name, value in rates.items()))
+    found = await _retrieves(files, rounds)
+    for name in found.figures:
+        print(
+            f"{name}: retrieve p50 {found.median(name, 'p50_ms'):.2f} ms, "
+            f"p95 {found.median(name, 'p95_ms'):.2f} ms, CPU {found.median(name, 'cpu_ms'):.2f} ms"
+        )
+    cold = [f"{_shape(size)}, cold" for size in sizes]
+    ratios = {
+        figure: found.ratio(cold[-1], cold[0], figure) for figure in ("p50_ms", "p95_ms", "cpu_ms")
+    }
+    print(
+        f"largest over smallest store, cold: p50 {ratios['p50_ms']['median']:.2f}, "
+        f"CPU {ratios['cpu_ms']['median']:.2f}"
     )
+    return {
+        "operating_systems_cache": "warm: each file was just written; cold is memlane's cache off",
+        "users_asked_cold": {
+            _shape(size): len({n * _STRIDE % size for n in range(_CALLS * (rounds + 1))})
+            for size in sizes
+        },
+        "retrieve": found.report(),
+        "at_most": {"cold p50_ms": 5, "hot p50_ms": 1.5},
+        "cold_largest_over_smallest": ratios,
+        "store_many": rates,
+        "single_stores": singles.report(),
+        "largest_store_bytes": files[sizes[-1]].stat().st_size,
+    }
+
+
+def main(*, sizes: tuple[int, ...] = (1, 100), rounds: int = 15, name: str = "engine") -> None:
+    """Grow one store through `sizes` (in users of 1,000 records) and measure at each."""
+    with tempfile.TemporaryDirectory() as folder:
+        keep(name, _NOTE, anyio.run(_measure, Path(folder), sizes, rounds))
 
 
 def full() -> None:

@@ -250,7 +250,7 @@ class MemoryClient:
             DeadlineExceededError: It took longer.
         """
         with self._call("retrieve", scope):
-            chosen = check_options(options)
+            chosen = check_options(options, mode=mode)
             check_limit(limit, most=self._limits.results)
             check_mode(mode, min_similarity=min_similarity)
             text, condition = check_query(query), as_filter(filter)
@@ -261,16 +261,17 @@ class MemoryClient:
                 min_similarity=check_similarity(min_similarity),
                 most=self._limits.results,
             )
-            reach = Reach.point(
-                scope,
-                now=self._clock.now(),
-                include_agents=chosen.include_agents,
-                only_session=chosen.only_session,
-            )
+            reach = self._point(scope, chosen.include_agents, chosen.only_session)
             async with within(check_deadline(deadline), operation="retrieve", scope=scope):
                 await self._ensure(scope)
                 return await self._retriever.answer(
-                    text, reach=reach, asked=asked, limit=limit, mode=mode, condition=condition
+                    text,
+                    reach=reach,
+                    asked=asked,
+                    limit=limit,
+                    mode=mode,
+                    condition=condition,
+                    min_relevance=chosen.min_relevance,
                 )
 
     async def context(
@@ -373,9 +374,10 @@ class MemoryClient:
         """Yield all the scope contains, page by page, in bounded memory."""
         cursor: str | None = None
         while True:
-            page = await self.list(
-                scope=scope, namespace=namespace, filter=filter, cursor=cursor, limit=500
-            )
+            with self._call("iterate", scope):
+                page = await self.list(
+                    scope=scope, namespace=namespace, filter=filter, cursor=cursor, limit=500
+                )
             for record in page.items:
                 yield record
             if (cursor := page.cursor) is None:
@@ -390,10 +392,8 @@ class MemoryClient:
     ) -> int:
         """Return how many records the scope contains, every agent and session of it."""
         with self._call("count", scope):
-            path, condition = (
-                normalize_namespace("/" if namespace is None else namespace),
-                as_filter(filter),
-            )
+            path = normalize_namespace("/" if namespace is None else namespace)
+            condition = as_filter(filter)
             return await self._reader.count(
                 reach=Reach.whole(scope, now=self._clock.now()),
                 namespace=path,
@@ -489,9 +489,5 @@ class MemoryClient:
         self._ready.add(scope.tenant)
 
     def _point(self, scope: Scope, include_agents: bool, only_session: bool) -> Reach:
-        return Reach.point(
-            scope,
-            now=self._clock.now(),
-            include_agents=include_agents,
-            only_session=only_session,
-        )
+        now = self._clock.now()
+        return Reach.point(scope, now=now, include_agents=include_agents, only_session=only_session)

@@ -13,14 +13,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from memlane.errors import EmbeddingSpaceError
+from memlane.errors import BackendError, EmbeddingSpaceError, MemlaneError
 from memlane.marks import marked_terms
 from memlane.protocols import Embedder, EmbeddingSpace, Purpose, RecordPart, Terms, Vector
 from memlane.runtime import SingleFlight, WorkerThreads, fork
 from memlane.scope import Scope
 from memlane.windows import clip, windows
 
-__all__ = ("Embeddings", "VectorCache")
+__all__ = ("Embeddings", "VectorCache", "embed_all")
 
 _INLINE_CHARS = 2_000  # cutting this much text takes less time than a hop to another thread
 
@@ -151,6 +151,32 @@ def _cut(texts: Sequence[str], max_chars: int) -> list[list[tuple[int, int, str,
     return cut
 
 
+async def embed_all(embedder: Embedder, texts: Sequence[str], *, purpose: Purpose) -> Vector:
+    """Return float32 (len(texts), dimensions), asked for in batches the embedder takes.
+
+    Raises:
+        EmbeddingSpaceError: The embedder answers something unfit.
+        BackendError: It fails.
+    """
+    step = max(1, embedder.max_batch)
+    batches: list[Vector] = []
+    for at in range(0, len(texts), step):
+        batch = texts[at : at + step]
+        try:
+            vectors = await embedder.embed(batch, purpose=purpose)
+        except MemlaneError:
+            raise
+        except Exception as exc:
+            # Its message is not ours to repeat: it may quote what was to be embedded.
+            raise BackendError(
+                f"the embedder failed with {type(exc).__name__}",
+                remedy="look at the error that caused this one",
+            ) from exc
+        batches.append(check_vectors(vectors, count=len(batch), space=embedder.space))
+    joined: Vector = batches[0] if len(batches) == 1 else np.concatenate(batches)
+    return joined
+
+
 class Embeddings:
     """An embedder with everything the client needs around it.
 
@@ -167,6 +193,11 @@ class Embeddings:
         self._flight: SingleFlight[Vector] = SingleFlight()
 
     @property
+    def embedder(self) -> Embedder:
+        """The model."""
+        return self._embedder
+
+    @property
     def space(self) -> EmbeddingSpace:
         """The embedder's space."""
         return self._embedder.space
@@ -178,7 +209,9 @@ class Embeddings:
             return known
 
         async def embed() -> Vector:
-            vectors = await self._embed([clip(text, self._embedder.max_chars)], purpose="query")
+            vectors = await embed_all(
+                self._embedder, [clip(text, self._embedder.max_chars)], purpose="query"
+            )
             first: Vector = vectors[0]
             return first
 
@@ -193,8 +226,8 @@ class Embeddings:
             cut = await self._workers.run(_cut, texts, limit)
         else:
             cut = _cut(texts, limit)
-        vectors = await self._embed(
-            [part[2] for parts in cut for part in parts], purpose="document"
+        vectors = await embed_all(
+            self._embedder, [part[2] for parts in cut for part in parts], purpose="document"
         )
         rows = iter(vectors)
         return [
@@ -208,16 +241,3 @@ class Embeddings:
     def forget(self, scope: Scope) -> None:
         """Drop what is cached of the scope's user."""
         self._cache.forget(scope)
-
-    async def _embed(self, texts: Sequence[str], *, purpose: Purpose) -> Vector:
-        space, step = self.space, max(1, self._embedder.max_batch)
-        batches = [
-            check_vectors(
-                await self._embedder.embed(texts[at : at + step], purpose=purpose),
-                count=len(texts[at : at + step]),
-                space=space,
-            )
-            for at in range(0, len(texts), step)
-        ]
-        joined: Vector = batches[0] if len(batches) == 1 else np.concatenate(batches)
-        return joined

@@ -163,13 +163,12 @@ class PartialWriteError(MemlaneError):
 
 
 @contextmanager
-def naming(operation: str, scope: Scope | None = None) -> Generator[None]:
-    """Let errors from within say which verb and whose memory they were about."""
+def naming(operation: str, scope: Scope) -> Generator[None]:
+    """Let errors from within say which verb was asked for, whatever that called in turn."""
     try:
         yield
     except MemlaneError as error:
-        if error.operation is None:
-            error.operation = operation
+        error.operation = operation
         if error.scope is None:
             error.scope = scope
         raise

@@ -62,7 +62,7 @@ def check_tokens(tokens: object) -> int:
     return tokens
 
 
-def check_similarity(similarity: object) -> float | None:
+def check_similarity(similarity: object, *, name: str = "min_similarity") -> float | None:
     """Return `similarity` when it is None or a number from 0 to 1."""
     if similarity is None:
         return None
@@ -72,7 +72,7 @@ def check_similarity(similarity: object) -> float | None:
         or not 0 <= similarity <= 1  # neither is NaN
     ):
         raise ValidationError(
-            "min_similarity must be a number from 0 to 1", remedy="leave it out to keep every match"
+            f"{name} must be a number from 0 to 1", remedy="leave it out to keep every match"
         )
     return float(similarity)
 

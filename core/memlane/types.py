@@ -97,6 +97,9 @@ class Match:
             space; None in text mode.
         passage: The part of the text that matched best: of a long text a window with the
             sentences around it, else the whole text.
+        relevance: 0..1, how likely it is about what was asked at all, by meaning or by words,
+            comparable between embedding spaces; None in text mode, and for a model whose scale
+            is not known yet.
         features: Why it ranks: each feature's weighted share of the score, by name; "asking" is
             what a bare question loses, and negative.
     """
@@ -105,6 +108,7 @@ class Match:
     score: float
     similarity: float | None
     passage: str
+    relevance: float | None = None
     features: Mapping[str, float] = field(default_factory=lambda: _NO_FEATURES)
 
 
@@ -215,8 +219,12 @@ class RetrievalOptions:
         include_agents: The supervisor's view: records of all of the user's agents.
         only_session: Only records of `scope.session`.
         namespaces: Recall from several subtrees at once, each with limits of its own.
+        min_relevance: 0..1; answer nothing at all when no match is so relevant. 0.5 is a fair
+            value, see docs/concepts. A model whose scale is not known is measured once, with 120
+            short texts.
     """
 
     include_agents: bool = False
     only_session: bool = False
     namespaces: tuple[NamespaceQuery, ...] = ()
+    min_relevance: float | None = None

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from memlane.calibration import Calibration, relevance
 from memlane.layout import EPOCH, from_minutes
 from memlane.protocols import Candidates, Integers, Vector
 from memlane.retrieval.dates import named_period
@@ -73,6 +74,8 @@ class Ranked:
         first: int64 (m,): the first row of each record.
         scores: float32 (m,): 0..1.
         similarity: float32 (m,): 0..1; of the best part.
+        relevance: float32 (m,): 0..1; None where the model's scale is not known.
+        most_relevant: The highest relevance of all that is eligible, ranked or not.
         features: Weighted share of each feature in the scores, float32 (m,) by name.
     """
 
@@ -80,6 +83,8 @@ class Ranked:
     first: Integers
     scores: Vector
     similarity: Vector
+    relevance: Vector | None
+    most_relevant: float
     features: Mapping[str, Vector]
 
     def best(self) -> list[int]:
@@ -94,6 +99,7 @@ def rank(
     limit: int,
     weights: Weights,
     min_similarity: float | None = None,
+    calibration: Calibration | None = None,
 ) -> Ranked:
     """Rank candidates and return the best `limit` records, ties in stored order, newest first.
 
@@ -137,6 +143,10 @@ def rank(
     if not weights.similarity:
         eligible &= records.words > 0
     chosen = np.flatnonzero(eligible)
+    relevant: Vector | None = None
+    if calibration is not None and weights.similarity:
+        words = records.words if weights.words else np.zeros_like(records.words)
+        relevant = relevance(records.similarity, words, calibration)
     # Newest first among equals: lexsort's last key is the first to count.
     order = chosen[np.lexsort((-candidates.order[records.first][chosen], -total[chosen]))][:limit]
     return Ranked(
@@ -144,6 +154,8 @@ def rank(
         first=records.first[order],
         scores=np.clip(total[order], 0.0, 1.0).astype(np.float32, copy=False),
         similarity=records.similarity[order],
+        relevance=None if relevant is None else relevant[order],
+        most_relevant=0.0 if relevant is None else float(relevant[chosen].max(initial=0.0)),
         features=MappingProxyType(
             {name: share[order] / weights.total for name, share in shares.items()}
         ),

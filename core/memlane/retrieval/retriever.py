@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from memlane.calibration import Scale
 from memlane.embeddings import Embeddings
 from memlane.filters import Filter
 from memlane.layout import in_namespace
@@ -40,6 +42,7 @@ class Retriever:
         self._backend = backend
         self._embeddings = embeddings
         self._workers = workers
+        self._scale = Scale(embeddings.embedder)
 
     async def answer(
         self,
@@ -50,36 +53,58 @@ class Retriever:
         limit: int,
         mode: RetrievalMode,
         condition: Filter | None,
+        min_relevance: float | None = None,
     ) -> list[Match]:
         """Return at most `limit` matches of all the subtrees asked for, best first.
+
+        Args:
+            text: The query.
+            reach: Whose records.
+            asked: Subtrees, each with limits of its own.
+            limit: Matches at most.
+            mode: What counts.
+            condition: What every match meets.
+            min_relevance: Return nothing when nothing found is so relevant. Asked of the answer:
+                asked of each match it would cut what is found by its session or its owner.
 
         Raises:
             IsolationError: The backend returned a record out of reach; nothing is returned.
         """
+        calibration = await self._scale.get(measure=min_relevance is not None)
         found: list[Match] = []
+        most_relevant = 0.0
         for one in asked:
-            found += await self._recall(
-                text,
-                reach=reach,
+            candidates, question = await self._candidates(text, one, reach, mode, condition)
+            if not len(candidates):
+                continue
+            work = functools.partial(
+                rank,
+                candidates,
+                question,
                 limit=one.limit,
-                mode=mode,
-                namespace=one.path,
-                condition=condition,
+                weights=weights_for(mode),
                 min_similarity=one.min_similarity,
+                calibration=calibration,
             )
+            ranked = await self._workers.run(work)
+            most_relevant = max(most_relevant, ranked.most_relevant)
+            found += [
+                match
+                for match in await self._matches(candidates, ranked, reach, mode)
+                if _still_meets(match.record, one.path, condition)
+            ]
+        if min_relevance is not None and most_relevant < min_relevance:
+            return []
         return (merged(found) if len(asked) > 1 else found)[:limit]
 
-    async def _recall(
+    async def _candidates(
         self,
         text: str,
-        *,
+        one: NamespaceQuery,
         reach: Reach,
-        limit: int,
         mode: RetrievalMode,
-        namespace: str,
         condition: Filter | None,
-        min_similarity: float | None,
-    ) -> list[Match]:
+    ) -> tuple[Candidates, Question]:
         question = await self._read(text, reach=reach, mode=mode)
         query = VectorQuery(
             vector=None
@@ -87,27 +112,32 @@ class Retriever:
             else await self._embeddings.query_vector(question.embedded, scope=reach.scope),
             terms=question.terms,
             space=self._embeddings.space.id,
-            limit=max(CANDIDATES, limit),
-            namespace=namespace,
+            limit=max(CANDIDATES, one.limit),
+            namespace=one.path,
             filter=condition,
         )
-        candidates = await self._backend.query(query, reach=reach)
-        if not len(candidates):
-            return []
-        ranked = await self._workers.run(_rank, candidates, question, limit, mode, min_similarity)
+        return await self._backend.query(query, reach=reach), question
+
+    async def _matches(
+        self,
+        candidates: Candidates,
+        ranked: Ranked,
+        reach: Reach,
+        mode: RetrievalMode,
+    ) -> list[Match]:
         records = await self._winners(candidates, ranked, reach=reach)
         matches: list[Match] = []
         for place, row in enumerate(ranked.best()):
             record = records.get((candidates.agents[row], candidates.record_ids[row]))
-            # Deleted, or changed so that it no longer answers, since the candidates were found.
-            if record is None or not _still_meets(record, namespace, condition):
-                continue
+            if record is None:
+                continue  # deleted since the candidates were found
             matches.append(
                 Match(
                     record=record,
                     score=float(ranked.scores[place]),
                     similarity=None if mode == "text" else float(ranked.similarity[place]),
                     passage=_passage(record.text, candidates, row),
+                    relevance=None if ranked.relevance is None else float(ranked.relevance[place]),
                     features=MappingProxyType(
                         {
                             name: float(share[place])
@@ -138,22 +168,6 @@ class Retriever:
         return {(record.scope.agent, record.id): record for record in found}
 
 
-def _rank(
-    candidates: Candidates,
-    question: Question,
-    limit: int,
-    mode: RetrievalMode,
-    min_similarity: float | None,
-) -> Ranked:
-    return rank(
-        candidates,
-        question,
-        limit=limit,
-        weights=weights_for(mode),
-        min_similarity=min_similarity,
-    )
-
-
 def _passage(text: str, candidates: Candidates, row: int) -> str:
     if not candidates.parts[row]:
         return text
@@ -165,6 +179,7 @@ def _passage(text: str, candidates: Candidates, row: int) -> str:
 
 
 def _still_meets(record: MemoryRecord, namespace: str, condition: Filter | None) -> bool:
+    # It may have been changed since the candidates were found.
     return in_namespace(record.namespace, namespace) and (
         condition is None or condition.matches(record_fields(record))
     )

@@ -34,11 +34,11 @@ def check_mode(mode: object, *, min_similarity: float | None) -> None:
         )
 
 
-def check_options(options: object) -> RetrievalOptions:
+def check_options(options: object, *, mode: RetrievalMode) -> RetrievalOptions:
     """Return options, the default ones for None.
 
     Raises:
-        ValidationError: It is something else.
+        ValidationError: It is something else, or asks what the mode cannot tell.
     """
     if options is None:
         return RetrievalOptions()
@@ -46,6 +46,12 @@ def check_options(options: object) -> RetrievalOptions:
         raise ValidationError(
             f"options must be RetrievalOptions, not {type(options).__name__}",
             remedy="pass RetrievalOptions(include_agents=True)",
+        )
+    check_similarity(options.min_relevance, name="min_relevance")
+    if mode == "text" and options.min_relevance is not None:
+        raise ValidationError(
+            "min_relevance is of vectors and words, and mode='text' looks at no vectors",
+            remedy="leave it out, or use another mode",
         )
     return options
 

@@ -4,8 +4,9 @@ from memlane.testing import _extra as _extra
 from memlane.testing.backend import VectorBackendConformance
 from memlane.testing.embedder import EmbedderConformance
 from memlane.testing.fakes import FakeClock, HashingEmbedder
+from memlane.testing.faults import Fault, Faults, FaultyBackend, FaultyEmbedder
 from memlane.testing.isolation import TenantIsolationConformance
-from memlane.testing.stateful import memory_machine
+from memlane.testing.stateful import faulty_memory_machine, memory_machine
 from memlane.testing.wrappers import (
     CountingBackend,
     FailingBackend,
@@ -19,11 +20,16 @@ __all__ = (
     "EmbedderConformance",
     "FailingBackend",
     "FakeClock",
+    "Fault",
+    "Faults",
+    "FaultyBackend",
+    "FaultyEmbedder",
     "GatedBackend",
     "HashingEmbedder",
     "LyingBackend",
     "TenantIsolationConformance",
     "VectorBackendConformance",
     "WrappedBackend",
+    "faulty_memory_machine",
     "memory_machine",
 )

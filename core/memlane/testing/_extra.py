@@ -15,7 +15,10 @@ __all__ = ("SUITES",)
 SUITES = (
     "_concurrency",
     "_conditions",
+    "_doubts",
     "_expiry",
+    "_faulty_machine",
+    "_faulty_rules",
     "_filtering",
     "_lies",
     "_machine",

@@ -21,7 +21,7 @@ from memlane.testing.fakes import FakeClock
 from memlane.testing.model import MemoryModel
 from memlane.types import MemoryRecord, NewMemory
 
-__all__ = ("MachineBase", "MakeClient", "Reading", "Target", "named", "stored")
+__all__ = ("EVERYBODY", "MachineBase", "MakeClient", "Reading", "Target", "named", "stored")
 
 MakeClient: TypeAlias = Callable[[Clock, Path], MemoryClient]
 """Makes a client that owns its backend, and keeps what it must keep in the given folder."""
@@ -32,9 +32,10 @@ Target: TypeAlias = tuple[Scope, str]
 stored: Bundle[Target] = Bundle("stored")
 """What was stored so far, some of it gone since."""
 
-_EVERYBODY = tuple(
+EVERYBODY = tuple(
     Scope(user, tenant=tenant) for user in ("u1", "u10") for tenant in (None, "t", "T")
 )
+"""Users of whom the machine keeps books, whole."""
 
 
 class Reading:
@@ -63,11 +64,16 @@ class MachineBase(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = FakeClock()
-        self.model = MemoryModel()
+        self._model = MemoryModel()
         self._folder = Path(tempfile.mkdtemp(prefix="memlane-machine-"))
         self._runner = asyncio.Runner()
         self._client = self._open()
         self._reading: Reading | None = None
+
+    @property
+    def model(self) -> MemoryModel:
+        """What should be there."""
+        return self._model
 
     def teardown(self) -> None:
         """Compare everything once more, then let go."""
@@ -82,7 +88,8 @@ class MachineBase(RuleBasedStateMachine):
         return type(self).make_client(self.clock, self._folder)
 
     def _run(self, waiting: Coroutine[Any, Any, Any]) -> Any:
-        return self._runner.run(waiting)
+        # Not `Runner.run`: it asks for the signal handler, and so for the repr of the last answer.
+        return self._runner.get_loop().run_until_complete(waiting)
 
     def _call(self, verb: str, scope: Scope, *args: object, **options: object) -> Any:
         """Return the verb's answer or its error, asked of the client or of a scoped one."""
@@ -150,7 +157,7 @@ class MachineBase(RuleBasedStateMachine):
     @rule()
     def everything_is_there(self) -> None:
         """Every user's records are those of the model, field by field."""
-        for scope in _EVERYBODY:
+        for scope in EVERYBODY:
             page = self._run(self._client.list(scope=scope, limit=1_000))
             found = {named(record): exact(record) for record in page.items}
             expected = self.model.whole(scope, now=self.clock.now())

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from memlane.testing._faulty_machine import MakeBackend
+from memlane.testing._faulty_rules import FaultyRules
 from memlane.testing._machine import MakeClient
 from memlane.testing._reading_rules import ReadingRules
 from memlane.testing._writing_rules import WritingRules
 
-__all__ = ("MakeClient", "MemoryMachine", "memory_machine")
+__all__ = (
+    "FaultyMemoryMachine",
+    "MakeBackend",
+    "MakeClient",
+    "MemoryMachine",
+    "faulty_memory_machine",
+    "memory_machine",
+)
 
 
 class MemoryMachine(WritingRules, ReadingRules):
     """Calls verbs of a client, predicts each answer with a `MemoryModel`, and compares."""
+
+
+class FaultyMemoryMachine(FaultyRules):
+    """Does the same, and lets calls of the backend and the embedder fail on the way."""
 
 
 def memory_machine(make_client: MakeClient, *, durable: bool = False) -> type[MemoryMachine]:
@@ -25,4 +38,23 @@ def memory_machine(make_client: MakeClient, *, durable: bool = False) -> type[Me
     """
     parts = {"make_client": staticmethod(make_client), "durable": durable}
     machine: type[MemoryMachine] = type("MemoryMachine", (MemoryMachine,), parts)
+    return machine
+
+
+def faulty_memory_machine(
+    make_backend: MakeBackend, *, durable: bool = False
+) -> type[FaultyMemoryMachine]:
+    """Return a hypothesis state machine over all verbs, some of which meet a `Fault`.
+
+    A call that failed may have left each record it was about as it was or as it should have been,
+    and nothing in between; what was acknowledged stays, others notice nothing, the caller is told
+    what happened by an error of memlane's, and the next call works.
+
+    Args:
+        make_backend: Makes a backend from an empty folder; the machine puts a client over it.
+        durable: Another backend on the same folder finds what was stored; then clients are
+            closed, or left as they are, and opened again on the way.
+    """
+    parts = {"make_backend": staticmethod(make_backend), "durable": durable}
+    machine: type[FaultyMemoryMachine] = type("FaultyMemoryMachine", (FaultyMemoryMachine,), parts)
     return machine

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Literal, TypeAlias
-
-import anyio
+from typing import Literal, TypeAlias, TypeVar
 
 from memlane.columns import candidates_of
 from memlane.filters import Filter
@@ -24,6 +22,7 @@ from memlane.protocols import (
     VectorBackend,
     VectorQuery,
 )
+from memlane.runtime import Answer, expect
 from memlane.scope import Reach, Scope
 from memlane.types import Residue
 
@@ -36,6 +35,8 @@ __all__ = (
     "WrappedBackend",
 )
 
+T = TypeVar("T")
+
 Operation: TypeAlias = Literal[
     "actors", "delete", "ensure_index", "fetch", "query", "scan", "scrub", "upsert"
 ]
@@ -43,7 +44,7 @@ Operation: TypeAlias = Literal[
 
 
 class WrappedBackend:
-    """A backend that hands every call to another; a wrapper overrides `before`, or the call.
+    """A backend that hands every call to another; a wrapper overrides `before`, or `around`.
 
     The optional powers are there too: what the inner backend cannot do is answered by reading it.
 
@@ -57,14 +58,18 @@ class WrappedBackend:
     async def before(self, operation: Operation) -> None:
         """Be told of a call before the inner backend is; may wait, or raise instead."""
 
+    async def around(self, operation: Operation, call: Callable[[], Awaitable[T]]) -> T:
+        """Make a call of the inner backend and return its answer."""
+        await self.before(operation)
+        return await call()
+
     @property
     def capabilities(self) -> Capabilities:
         """Those of the inner backend."""
         return self.inner.capabilities
 
     async def ensure_index(self, *, scope: Scope, space: EmbeddingSpace) -> None:
-        await self.before("ensure_index")
-        await self.inner.ensure_index(scope=scope, space=space)
+        await self.around("ensure_index", lambda: self.inner.ensure_index(scope=scope, space=space))
 
     async def upsert(
         self,
@@ -73,18 +78,20 @@ class WrappedBackend:
         scope: Scope,
         expected_version: int | None = None,
     ) -> None:
-        await self.before("upsert")
-        await self.inner.upsert(records, scope=scope, expected_version=expected_version)
+        await self.around(
+            "upsert",
+            lambda: self.inner.upsert(records, scope=scope, expected_version=expected_version),
+        )
 
     async def query(self, query: VectorQuery, *, reach: Reach) -> Candidates:
-        await self.before("query")
-        return await self.inner.query(query, reach=reach)
+        return await self.around("query", lambda: self.inner.query(query, reach=reach))
 
     async def fetch(
         self, record_ids: Sequence[str], *, reach: Reach, vectors: bool = False
     ) -> Sequence[IndexedRecord]:
-        await self.before("fetch")
-        return await self.inner.fetch(record_ids, reach=reach, vectors=vectors)
+        return await self.around(
+            "fetch", lambda: self.inner.fetch(record_ids, reach=reach, vectors=vectors)
+        )
 
     async def scan(
         self,
@@ -95,18 +102,21 @@ class WrappedBackend:
         cursor: str | None = None,
         limit: int = 100,
     ) -> ScanPage:
-        await self.before("scan")
-        return await self.inner.scan(
-            reach=reach, namespace=namespace, filter=filter, cursor=cursor, limit=limit
+        return await self.around(
+            "scan",
+            lambda: self.inner.scan(
+                reach=reach, namespace=namespace, filter=filter, cursor=cursor, limit=limit
+            ),
         )
 
     async def delete(self, record_ids: Sequence[str], *, reach: Reach) -> int:
-        await self.before("delete")
-        return await self.inner.delete(record_ids, reach=reach)
+        return await self.around("delete", lambda: self.inner.delete(record_ids, reach=reach))
 
     async def actors(self, *, reach: Reach) -> Sequence[str]:
         """Return the distinct actors within reach, sorted."""
-        await self.before("actors")
+        return await self.around("actors", lambda: self._actors(reach))
+
+    async def _actors(self, reach: Reach) -> Sequence[str]:
         if isinstance(self.inner, SupportsActors):
             return await self.inner.actors(reach=reach)
         names: set[str] = set()
@@ -119,7 +129,9 @@ class WrappedBackend:
 
     async def scrub(self, *, scope: Scope) -> Residue:
         """Scrub the inner backend, if it can; else nobody knows."""
-        await self.before("scrub")
+        return await self.around("scrub", lambda: self._scrub(scope))
+
+    async def _scrub(self, scope: Scope) -> Residue:
         if isinstance(self.inner, SupportsScrub):
             return await self.inner.scrub(scope=scope)
         return "unknown"
@@ -178,24 +190,29 @@ class FailingBackend(WrappedBackend):
 
 
 class GatedBackend(WrappedBackend):
-    """Holds calls of one operation at the door; for tests on one event loop.
+    """Holds calls of one operation at the door, whatever thread or event loop they come from.
 
     Args:
         inner: The backend that does the work.
         operation: What to hold.
+
+    Attributes:
+        waiting: How many calls came to the closed door, those that were cancelled there too.
     """
 
     def __init__(self, inner: VectorBackend, operation: Operation) -> None:
         super().__init__(inner)
         self._operation = operation
-        self._gate = anyio.Event()
-        self._arrived = anyio.Event()
+        self._lock = threading.Lock()
+        self._gate = _Bell()
+        self._arrived = _Bell()
         self.waiting = 0
 
     async def before(self, operation: Operation) -> None:
-        if operation == self._operation and not self._gate.is_set():
-            self.waiting += 1
-            self._arrived.set()
+        if operation == self._operation and not self._gate.rung:
+            with self._lock:
+                self.waiting += 1
+            self._arrived.ring()
             await self._gate.wait()
 
     async def arrived(self) -> None:
@@ -203,8 +220,32 @@ class GatedBackend(WrappedBackend):
         await self._arrived.wait()
 
     def open(self) -> None:
-        """Let all calls through, those that wait and those to come."""
-        self._gate.set()
+        """Let all calls through, those that wait and those to come; from any thread."""
+        self._gate.ring()
+
+
+class _Bell:
+    """An event that tasks of any loop wait for, none of them blocking its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._listeners: list[Answer[None]] = []
+        self.rung = False
+
+    def ring(self) -> None:
+        with self._lock:
+            self.rung = True
+            listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            listener.set_result(None)
+
+    async def wait(self) -> None:
+        with self._lock:
+            if self.rung:
+                return
+            listener: Answer[None] = expect()
+            self._listeners.append(listener)
+        await listener.wait(lambda: True)
 
 
 class LyingBackend(WrappedBackend):

@@ -6,9 +6,13 @@ import platform
 import sqlite3
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from memlane_plain.cli.options import Call, command
+import typer
+
+from memlane.calibration import MEASURED, RELEVANT, Calibration, calibrate
+from memlane.local import MiniLMEmbedder
+from memlane_plain.cli.options import FLAG, Call, command
 from memlane_plain.connection import connect_with
 
 __all__ = ("info", "size", "versions")
@@ -48,8 +52,36 @@ def _file(path: Path | None) -> dict[str, Any] | None:
     }
 
 
+async def _measured(threads: int) -> Calibration:
+    embedder = MiniLMEmbedder(threads=threads)
+    try:
+        return await calibrate(embedder)
+    finally:
+        await embedder.aclose()
+
+
+def _similarity(known: Calibration | None, *, measured: bool) -> dict[str, Any] | None:
+    if known is None:
+        return None
+    return {
+        "unrelated": round(known.unrelated, 3),
+        "paraphrase": round(known.paraphrase, 3),
+        "measured": measured,
+        "relevant": {
+            "relevance": RELEVANT,
+            "similarity": round(known.similarity_at(RELEVANT), 3),
+        },
+    }
+
+
 @command
-async def info(call: Call) -> None:
+async def info(
+    call: Call,
+    *,
+    measure: Annotated[
+        bool, typer.Option("--measure", metavar=FLAG, help="Measure the model's similarities here.")
+    ] = False,
+) -> None:
     """Show store, model and versions; with --user also a count."""
     file = _file(call.file)
     total: int | None = None
@@ -60,6 +92,10 @@ async def info(call: Call) -> None:
             total = 0
             if file is None or file["exists"]:
                 total = await call.out.patiently("Counting", lambda: client.count(scope=scope))
+    known = MEASURED.get(space.id)
+    if measure:
+        threads = call.settings.embedding_threads
+        known = await call.out.patiently("Measuring", lambda: _measured(threads))
     if call.out.as_json:
         call.out.data(
             {
@@ -74,6 +110,7 @@ async def info(call: Call) -> None:
                 },
                 "tenancy": call.settings.tenancy,
                 "space": {"id": space.id, "model": space.model, "dimensions": space.dimensions},
+                "similarity": _similarity(known, measured=measure),
                 "count": total,
                 "versions": versions(),
             }
@@ -90,6 +127,16 @@ async def info(call: Call) -> None:
         "tenancy": call.settings.tenancy,
         "model": f"{space.model}, {space.dimensions} dimensions",
     }
+    if known is not None:
+        rows["similarity"] = (
+            f"unrelated texts: {known.unrelated:.2f}, paraphrases: {known.paraphrase:.2f} "
+            f"(median, {'measured here' if measure else 'as published; --measure repeats it'})"
+        )
+        rows["relevance"] = (
+            f"below {RELEVANT} in every match: nothing relevant; "
+            f"where no words are shared, {RELEVANT} is a similarity of "
+            f"{known.similarity_at(RELEVANT):.2f}"
+        )
     if total is not None:
         rows["memories"] = f"{total:,}"
     rows["versions"] = ", ".join(f"{name} {number}" for name, number in versions().items())
