@@ -64,7 +64,11 @@ def cosine_distances(matrix: Vector, vector: Vector | None, *, unit_rows: bool =
         return np.ones(len(matrix), dtype=np.float32)
     query /= length
     with np.errstate(over="ignore", invalid="ignore"):
-        similarities: npt.NDArray[np.floating] = matrix @ query.astype(np.float32)
+        # Not `@`: from about 1,200 rows on, BLAS wakes a thread for each core. Where others want
+        # those cores they spin, at 10,000 rows for 28 ms of CPU where this pass takes 0.6.
+        similarities: npt.NDArray[np.floating] = np.einsum(
+            "ij,j->i", matrix, query.astype(np.float32)
+        )
     if not np.isfinite(similarities).all():  # rows so long that float32 cannot sum them
         similarities = matrix.astype(np.float64) @ query
     if not unit_rows:

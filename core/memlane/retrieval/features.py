@@ -122,15 +122,23 @@ def session_evidence(evidence: Vector, sessions: Codes) -> Vector:
     known = np.flatnonzero(sessions >= 0)
     if not len(known):
         return share
-    ordered = known[np.lexsort((-evidence[known], sessions[known]))]
-    codes = sessions[ordered]
+    codes = sessions[known]
+    if (codes[1:] < codes[:-1]).any():
+        by_session = np.argsort(codes, kind="stable")
+        known, codes = known[by_session], codes[by_session]
     starts = np.flatnonzero(np.append(True, codes[1:] != codes[:-1]))
-    ends = np.append(starts[1:], len(codes))
-    # In float32 the sum over a large store has no digits left for one session's share.
-    running = np.append(0.0, np.cumsum(evidence[ordered], dtype=np.float64))
-    voices = np.minimum(starts + _SESSION_VOICES, ends)
-    best = (running[voices] - running[starts]) / _SESSION_VOICES
-    share[ordered] = np.repeat(best, ends - starts)
+    lengths = np.diff(starts, append=len(codes))
+    # The best three one after the other, each taken out before the next: sorting costs more.
+    left = evidence[known].astype(np.float64)
+    total = np.zeros(len(starts))
+    for _ in range(_SESSION_VOICES):
+        best = np.maximum.reduceat(left, starts)
+        total += np.maximum(best, 0.0)
+        winners = np.flatnonzero(left == np.repeat(best, lengths))
+        # Of equals one is taken out.
+        groups = np.searchsorted(starts, winners, side="right")
+        left[winners[np.append(True, groups[1:] != groups[:-1])]] = 0.0
+    share[known] = np.repeat(total / _SESSION_VOICES, lengths)
     return share
 
 

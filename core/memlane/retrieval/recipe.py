@@ -147,8 +147,7 @@ def rank(
     if calibration is not None and weights.similarity:
         words = records.words if weights.words else np.zeros_like(records.words)
         relevant = relevance(records.similarity, words, calibration)
-    # Newest first among equals: lexsort's last key is the first to count.
-    order = chosen[np.lexsort((-candidates.order[records.first][chosen], -total[chosen]))][:limit]
+    order = _best(total, candidates.order[records.first], chosen, limit)
     return Ranked(
         rows=rows[order],
         first=records.first[order],
@@ -160,3 +159,15 @@ def rank(
             {name: share[order] / weights.total for name, share in shares.items()}
         ),
     )
+
+
+def _best(total: Vector, stored: Integers, chosen: Integers, limit: int) -> Integers:
+    """Return the best of the chosen, best first, the one stored last first among equals."""
+    if limit < len(chosen):
+        # Sorting a large scope for the few that win would take longer than all else here.
+        scores = total[chosen]
+        least = np.partition(scores, len(scores) - limit)[len(scores) - limit]
+        chosen = chosen[scores >= least]
+    # The last key of a lexsort is the first to count.
+    found: Integers = chosen[np.lexsort((-stored[chosen], -total[chosen]))][:limit]
+    return found
