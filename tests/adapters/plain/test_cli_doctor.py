@@ -13,6 +13,7 @@ import pytest
 from blockbuster import BlockBuster
 from typer.testing import CliRunner, Result
 
+from memlane.local import MiniLMEmbedder
 from memlane_plain.cli.app import app
 
 
@@ -38,13 +39,44 @@ def test_info(file: Path) -> None:
     """`info` tells of the store, the model and the versions, and counts for a user."""
     args = ("info", "--user", "ada", "--url", f"sqlite:///{file}")
     told = json.loads(run(*args, "--json").stdout)
-    assert set(told) == {"url", "file", "backend", "tenancy", "space", "count", "versions"}
+    parts = {"url", "file", "backend", "tenancy", "space", "similarity", "count", "versions"}
+    assert set(told) == parts
     assert told["count"] == 1
     assert told["file"]["bytes"] >= file.stat().st_size
     assert told["space"]["dimensions"] == 384
     assert "exact search" in run(*args).stdout
     nobody = run("info", "--json", "--url", "memory://")
     assert json.loads(nobody.stdout)["count"] is None
+
+
+def test_info_tells_what_a_similarity_means() -> None:
+    """The medians are those of the built-in model, at once as published or measured on demand."""
+    args = ("info", "--url", "memory://")
+    published = json.loads(run(*args, "--json").stdout)["similarity"]
+    assert published == {
+        "unrelated": 0.056,
+        "paraphrase": 0.634,
+        "measured": False,
+        "relevant": {"relevance": 0.5, "similarity": 0.345},
+    }
+    measured = json.loads(run(*args, "--measure", "--json").stdout)["similarity"]
+    assert measured["measured"] is True
+    # int8 kernels differ a little between processors.
+    assert measured["unrelated"] == pytest.approx(0.056, abs=0.02)
+    assert measured["paraphrase"] == pytest.approx(0.634, abs=0.02)
+    told = run(*args).stdout
+    assert "unrelated texts: 0.06, paraphrases: 0.63" in told
+    assert "measured here" in run(*args, "--measure").stdout
+
+
+def test_info_loads_no_model_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is published is told at once, even where the model could not be loaded."""
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(MiniLMEmbedder, "embed", refuse)
+    assert "paraphrases: 0.63" in run("info", "--url", "memory://").stdout
 
 
 def test_info_makes_no_store(tmp_path: Path) -> None:
@@ -56,8 +88,8 @@ def test_info_makes_no_store(tmp_path: Path) -> None:
     assert not file.exists()
 
 
-def doctor(url: str) -> dict[str, dict[str, Any]]:
-    result = run("doctor", "--url", url, "--json")
+def doctor(url: str, *flags: str) -> dict[str, dict[str, Any]]:
+    result = run("doctor", "--url", url, "--json", *flags)
     told = json.loads(result.stdout)
     assert result.exit_code == (0 if told["ok"] else 1)
     return {check["name"]: check for check in told["checks"]}
@@ -102,3 +134,17 @@ def test_doctor_of_damage(file: Path) -> None:
     assert locked["remedy"]
     file.write_bytes(b"no database" * 1_000)
     assert not doctor(f"sqlite:///{file}")["store"]["ok"]
+
+
+def test_doctor_of_records_that_do_not_agree(file: Path) -> None:
+    """Deep, every record is read: one without the rows that find it is named, not quoted."""
+    assert doctor(f"sqlite:///{file}", "--deep")["records"]["ok"]
+    with sqlite3.connect(file) as other:
+        other.execute("delete from hot")
+        (record,) = other.execute("select id from record").fetchone()
+    other.close()
+    assert "records" not in doctor(f"sqlite:///{file}")
+    check = doctor(f"sqlite:///{file}", "--deep")["records"]
+    assert not check["ok"]
+    assert record in check["found"]
+    assert check["remedy"]

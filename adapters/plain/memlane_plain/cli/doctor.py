@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, TypeAlias
 from urllib.parse import quote
 
 import anyio
@@ -21,8 +21,9 @@ import typer
 
 from memlane import MemlaneError, Scope
 from memlane.local import MiniLMEmbedder
+from memlane.local.sqlite.integrity import problems
 from memlane_plain.cli.info import size
-from memlane_plain.cli.options import Debug, Json, Url, store_file
+from memlane_plain.cli.options import FLAG, Debug, Json, Url, store_file
 from memlane_plain.cli.output import Output
 from memlane_plain.connection import connect_with
 from memlane_plain.settings import Settings
@@ -40,6 +41,7 @@ _GOLDEN: Final = (
     *(-0.062, 0.009, 0.023, 0.058, 0.055, 0.013, -0.023, -0.035, -0.035, -0.032),
 )
 _CLOSE: Final = 0.97
+_SHOWN: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,21 @@ def _writable(path: Path) -> _Check:
     return _Check("writable", True, "yes, and sound")
 
 
-async def _store(settings: Settings) -> list[_Check]:
+def _records(path: Path) -> _Check:
+    """Read every record: minutes for a store of gigabytes."""
+    remedy = "restore it from a backup, or delete the records that are named"
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+            wrong = problems(connection, most=_SHOWN + 1)
+    except sqlite3.Error as exc:
+        return _Check("records", False, str(exc), remedy)
+    if not wrong:
+        return _Check("records", True, "each agrees with the rows that find it")
+    more = "; and more" if len(wrong) > _SHOWN else ""
+    return _Check("records", False, f"{'; '.join(wrong[:_SHOWN])}{more}", remedy)
+
+
+async def _store(settings: Settings, *, deep: bool) -> list[_Check]:
     try:
         client = connect_with(settings)
     except MemlaneError as error:
@@ -144,19 +160,30 @@ async def _store(settings: Settings) -> list[_Check]:
         except MemlaneError as error:
             return [*checks, _Check("store", False, error.reason, error.remedy)]
         found = f"{path}, {size(path.stat().st_size)}, readable"
-        return [*checks, _Check("store", True, found), _writable(path), _permissions(path)]
+        checks += [_Check("store", True, found), _writable(path), _permissions(path)]
+        return [*checks, await anyio.to_thread.run_sync(_records, path)] if deep else checks
 
 
-async def _examine(settings: Settings) -> list[_Check]:
-    return [*_program(), await _model(), *await _store(settings)]
+async def _examine(settings: Settings, *, deep: bool) -> list[_Check]:
+    return [*_program(), await _model(), *await _store(settings, deep=deep)]
 
 
-def doctor(url: Url = None, as_json: Json = False, debug: Debug = False) -> None:
+_Deep: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--deep", metavar=FLAG, help="Read every record too, and see that its rows agree."
+    ),
+]
+
+
+def doctor(
+    deep: _Deep = False, url: Url = None, as_json: Json = False, debug: Debug = False
+) -> None:
     """Check Python, the model and the store, and say what to do."""
     del debug
     out = Output(as_json=as_json)
     settings = Settings.from_environment(url=url)
-    checks = anyio.run(lambda: out.patiently("Checking", lambda: _examine(settings)))
+    checks = anyio.run(lambda: out.patiently("Checking", lambda: _examine(settings, deep=deep)))
     ok = all(check.ok for check in checks)
     if as_json:
         shown = [asdict(one) | {"remedy": None if one.ok else one.remedy} for one in checks]
