@@ -12,12 +12,22 @@ import numpy.typing as npt
 
 from memlane.errors import BackendError
 
-__all__ = ("NEVER", "Labels", "Numbers", "damaged", "joined_numbers", "pack_labels", "read_labels")
+__all__ = (
+    "NEVER",
+    "Labels",
+    "Numbers",
+    "damaged",
+    "joined_numbers",
+    "pack_labels",
+    "pack_numbers",
+    "read_labels",
+)
 
 NEVER: Final = 2**63 - 1
 """The expiry of what does not expire."""
 
 _FORM: Final = Struct("<qqqdiii")
+_encoded: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _COLUMNS: Final = np.dtype(
     [
         ("seq", "<i8"),
@@ -52,10 +62,6 @@ class Numbers(NamedTuple):
     start: int
     stop: int
 
-    def pack(self) -> bytes:
-        """Return the stored form."""
-        return _FORM.pack(*self)
-
     @classmethod
     def unpack(cls, stored: bytes) -> Numbers:
         """Return what `pack` was called on.
@@ -66,6 +72,10 @@ class Numbers(NamedTuple):
         if len(stored) != _FORM.size:
             raise damaged()
         return cls(*_FORM.unpack(stored))
+
+
+pack_numbers: Final = _FORM.pack
+"""Takes what `Numbers` has, in that order, and returns the stored form."""
 
 
 def joined_numbers(stored: Sequence[bytes]) -> npt.NDArray[np.void]:
@@ -90,7 +100,7 @@ class Labels(NamedTuple):
 
 def pack_labels(labels: Labels) -> str:
     """Return the stored form."""
-    return json.dumps(labels, ensure_ascii=False, separators=(",", ":"))
+    return _encoded(labels)
 
 
 def read_labels(stored: str) -> Labels:

@@ -17,7 +17,7 @@ from memlane.local.codec import (
     tags_json,
     to_micros,
 )
-from memlane.local.sqlite.packing import NEVER, Labels, Numbers, damaged, pack_labels
+from memlane.local.sqlite.packing import NEVER, Labels, Numbers, damaged, pack_labels, pack_numbers
 from memlane.protocols import IndexedRecord, RecordPart, Terms, Vector
 from memlane.scope import Scope
 from memlane.types import MemoryRecord, Source
@@ -69,7 +69,7 @@ class EncodedRecord(NamedTuple):
     dimensions: frozenset[int]
     record: _Row
     labels: str
-    parts: tuple[tuple[Numbers, bytes, bytes], ...]
+    parts: tuple[tuple[_Row, bytes, bytes], ...]
 
 
 def encode(records: Sequence[IndexedRecord]) -> list[EncodedRecord]:
@@ -79,14 +79,21 @@ def encode(records: Sequence[IndexedRecord]) -> list[EncodedRecord]:
         ValidationError: Metadata that is not JSON.
     """
     vectors = iter(_encode_vectors([p.vector for item in records for p in item.parts]))
-    return [_encode_one(item, [next(vectors) for _ in item.parts]) for item in records]
+    known: dict[Labels, str] = {}  # a batch has few different ones
+    return [_encode_one(item, [next(vectors) for _ in item.parts], known) for item in records]
 
 
-def _encode_one(item: IndexedRecord, vectors: list[tuple[float, bytes]]) -> EncodedRecord:
+def _encode_one(
+    item: IndexedRecord, vectors: list[tuple[float, bytes]], known: dict[Labels, str]
+) -> EncodedRecord:
     record = item.record
     session, actor, namespace = record.scope.session, record.actor, record.namespace
     occurred = to_micros(record.occurred_at)
     expires = None if record.expires_at is None else to_micros(record.expires_at)
+    labels = Labels(actor, session, namespace)
+    if labels not in known:
+        known[labels] = pack_labels(labels)
+    minutes, until = micros_to_minutes(occurred), NEVER if expires is None else expires
     return EncodedRecord(
         id=record.id,
         space=record.space,
@@ -107,18 +114,11 @@ def _encode_one(item: IndexedRecord, vectors: list[tuple[float, bytes]]) -> Enco
             metadata_json(record.metadata),
             record.text,
         ),
-        labels=pack_labels(Labels(actor, session, namespace)),
+        labels=known[labels],
         parts=tuple(
             (
-                Numbers(
-                    seq=0,  # not known yet
-                    occurred=micros_to_minutes(occurred),
-                    expires=NEVER if expires is None else expires,
-                    norm=norm,
-                    part=number,
-                    start=int(part.start),
-                    stop=int(part.end),
-                ),
+                # As in `Numbers`, but for the place, which is not known yet.
+                (minutes, until, norm, number, int(part.start), int(part.end)),
                 vec,
                 part.terms.astype(_TERM).tobytes(),
             )
@@ -154,16 +154,16 @@ def insert(
             (
                 lane,
                 seq,
-                numbers.part,
+                part,
                 space,
                 item.id,
                 item.labels,
-                numbers._replace(seq=seq).pack(),
+                pack_numbers(seq, *numbers),
                 vec,
                 lex,
             )
             for seq, space, item in placed
-            for numbers, vec, lex in item.parts
+            for part, (numbers, vec, lex) in enumerate(item.parts)
         ],
     )
 

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from memlane.local.sqlite.packing import NEVER, Labels, Numbers, pack_labels
+from memlane.local.sqlite.packing import NEVER, Labels, pack_labels, pack_numbers
 
 __all__ = ("APPLICATION_ID", "MIGRATIONS", "Migration", "migrate", "version_of")
 
@@ -145,8 +145,8 @@ def _packed(row: tuple[Any, ...]) -> tuple[Any, ...]:
     start, stop, norm, vec, lex = rest
     expires = NEVER if expires is None else expires
     labels = pack_labels(Labels(actor, session, namespace))
-    numbers = Numbers(seq, occurred, expires, norm, part, start, stop)
-    return lane, seq, part, space, record, labels, numbers.pack(), vec, lex
+    numbers = pack_numbers(seq, occurred, expires, norm, part, start, stop)
+    return lane, seq, part, space, record, labels, numbers, vec, lex
 
 
 MIGRATIONS: Final[tuple[Migration, ...]] = (_create, _pack)

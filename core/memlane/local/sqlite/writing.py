@@ -28,7 +28,8 @@ T = TypeVar("T")
 Change: TypeAlias = Callable[[sqlite3.Connection], T]
 """Writes inside a transaction that others share; may be run again if that one was lost."""
 
-_FIND = "select seq, version from record where lane = ? and id = ?"
+_FIND = "select id, seq, version from record where lane = ? and id in"
+_AT_ONCE = 500  # values of a statement; older SQLites take 999
 
 
 def plan_upsert(
@@ -73,10 +74,11 @@ def _stored(
     if lane is None:
         return {}
     found: dict[str, tuple[int, int]] = {}
-    for item in encoded:
-        row = connection.execute(_FIND, (lane.id, item.id)).fetchone()
-        if row is not None:
-            found[item.id] = row
+    for at in range(0, len(encoded), _AT_ONCE):
+        ids = [item.id for item in encoded[at : at + _AT_ONCE]]
+        marks = ", ".join("?" * len(ids))
+        rows = connection.execute(f"{_FIND} ({marks})", (lane.id, *ids))
+        found |= {record_id: (seq, version) for record_id, seq, version in rows}
     return found
 
 
