@@ -21,7 +21,9 @@ def _backend(settings: Settings) -> InMemoryBackend | SqliteBackend:
     if url == _MEMORY:
         return InMemoryBackend()
     if url.startswith(_SQLITE) and (path := unquote(url.removeprefix(_SQLITE))):
-        return SqliteBackend(path, busy_timeout=settings.busy_timeout)
+        return SqliteBackend(
+            path, cache_bytes=settings.cache_bytes, busy_timeout=settings.busy_timeout
+        )
     scheme = url.partition("://")[0] if "://" in url else None
     raise ValidationError(
         f"no store is known for the scheme {scheme!r}" if scheme else "the url names no store",
@@ -58,6 +60,7 @@ def connect(
     clock: Clock | None = None,
     embedding_threads: int | None = None,
     busy_timeout: float | None = None,
+    cache_bytes: int | None = None,
 ) -> MemoryClient:
     """Return a client for a store; usable with or without `async with`.
 
@@ -73,6 +76,8 @@ def connect(
         clock: When it is.
         embedding_threads: Threads the local model runs on; 2 if left out.
         busy_timeout: Seconds to wait for a file another process holds; 5 if left out.
+        cache_bytes: Memory for what was read of recently used scopes, about 1.7 KB a record; 64
+            MiB if left out, 0 for none.
 
     Raises:
         ValidationError: The url names no store that is known.
@@ -86,4 +91,6 @@ def connect(
         settings = replace(settings, embedding_threads=embedding_threads)
     if busy_timeout is not None:
         settings = replace(settings, busy_timeout=busy_timeout)
+    if cache_bytes is not None:
+        settings = replace(settings, cache_bytes=cache_bytes)
     return connect_with(settings, embedder=embedder, clock=clock)

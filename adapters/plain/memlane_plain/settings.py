@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import cast, get_args
 
 from memlane import Limits, Tenancy, ValidationError
+from memlane.local.sqlite.backend import CACHE_BYTES
 
 __all__ = ("Settings", "default_url")
 
@@ -39,6 +40,8 @@ class Settings:
         limits: Bounds the client keeps.
         embedding_threads: Threads the local model runs on.
         busy_timeout: Seconds to wait for a store file that another process holds.
+        cache_bytes: Memory for what was read of recently used scopes, about 1.7 KB a record of
+            the local model; 0 for none. A scope that does not fit is read anew by each query.
     """
 
     url: str
@@ -46,6 +49,7 @@ class Settings:
     limits: Limits | None = None
     embedding_threads: int = 2
     busy_timeout: float = 5.0
+    cache_bytes: int = CACHE_BYTES
 
     @classmethod
     def from_environment(

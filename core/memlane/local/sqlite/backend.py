@@ -30,13 +30,15 @@ from memlane.runtime import WorkerThreads, fork
 from memlane.scope import Reach, Scope
 from memlane.types import Residue
 
-__all__ = ("SqliteBackend",)
+__all__ = ("CACHE_BYTES", "SqliteBackend")
 
 T = TypeVar("T")
 P = ParamSpec("P")
 
 _CAPABILITIES: Final = Capabilities(name="sqlite", exact=True, atomic_conditions=True)
-_CACHE_BYTES: Final = 64 * 1024 * 1024  # about forty scopes of 1,000 records
+CACHE_BYTES: Final = 64 * 1024 * 1024
+"""About forty scopes of 1,000 records."""
+
 _READERS: Final = 2
 """Reading holds the GIL, so more threads are slower; a second one lets small scopes pass large."""
 
@@ -51,7 +53,7 @@ class SqliteBackend:
     """
 
     def __init__(
-        self, path: str | Path, *, cache_bytes: int = _CACHE_BYTES, busy_timeout: float = 5.0
+        self, path: str | Path, *, cache_bytes: int = CACHE_BYTES, busy_timeout: float = 5.0
     ) -> None:
         # Absolute now: the file must not follow a later change of the working folder.
         self._file = StoreFile(Path(path).absolute(), busy_timeout=busy_timeout)
