@@ -33,7 +33,7 @@ from memlane.testing.samples import (
 )
 from memlane.types import MemoryRecord
 
-FIRST = Path(__file__).with_name("first_schema.db")
+FIRST = Path(__file__).with_name("first_schema.store")
 """Written by the program of the first schema version from what `content` returns, then closed."""
 
 _ADA = Scope("ada", tenant="acme", session="monday")
