@@ -163,7 +163,8 @@ def test_retrieve(full: Ada) -> None:
     """The best answer comes first, as a table and as JSON, in each mode."""
     found = full.json("retrieve", "where does she sit on a plane?")["matches"]
     assert found[0]["record"]["id"] == "seat"
-    assert set(found[0]) == {"score", "similarity", "passage", "features", "record"}
+    shown = {"score", "similarity", "relevance", "passage", "features", "record"}
+    assert set(found[0]) == shown
     assert set(found[0]["record"]) == RECORD
     assert full.json("retrieve", "penicillin", "--mode", "text")["matches"][0]["similarity"] is None
     table = full.run("retrieve", "where does she sit?", "--why").stdout
@@ -184,6 +185,10 @@ def test_retrieve_narrowed(full: Ada) -> None:
     assert ids("--namespace", "/home/") == ["dog"]
     assert ids("--filter", '{"city": "Oslo"}') == ["seat"]
     assert ids("--min-similarity", "0.4") == ["dog"]
+    assert len(ids("--min-relevance", "0.5")) == 3
+    far = ("the boiling point of lead", "--min-relevance", "0.5")
+    assert full.run("retrieve", *far).stdout == "nothing found\n"
+    assert full.run("context", *far).stdout == ""
     assert full.run("retrieve", "a dog", "--tenant", "acme").stdout == "nothing found\n"
 
 

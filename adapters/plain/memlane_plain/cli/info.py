@@ -133,9 +133,8 @@ async def info(
             f"(median, {'measured here' if measure else 'as published; --measure repeats it'})"
         )
         rows["relevance"] = (
-            f"below {RELEVANT} in every match: nothing relevant; "
-            f"where no words are shared, {RELEVANT} is a similarity of "
-            f"{known.similarity_at(RELEVANT):.2f}"
+            f"below {RELEVANT} nothing is to the matter: without shared words, a similarity "
+            f"below {known.similarity_at(RELEVANT):.2f}"
         )
     if total is not None:
         rows["memories"] = f"{total:,}"

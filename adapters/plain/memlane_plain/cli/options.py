@@ -37,6 +37,7 @@ __all__ = (
     "Filter",
     "Json",
     "Limit",
+    "MinRelevance",
     "MinSimilarity",
     "Mode",
     "Namespace",
@@ -121,6 +122,15 @@ Limit = Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="At most 
 MinSimilarity = Annotated[
     float | None,
     typer.Option(metavar="N", min=0.0, max=1.0, help="Leave out what is further away."),
+]
+MinRelevance = Annotated[
+    float | None,
+    typer.Option(
+        metavar="N",
+        min=0.0,
+        max=1.0,
+        help="Find nothing when no match is so relevant; 0.5 is fair.",
+    ),
 ]
 Mode = Annotated[
     str,
@@ -264,11 +274,15 @@ def _shared(
     )
 
 
-def recall_options(call: Call, *, all_agents: bool, only_session: bool) -> RetrievalOptions:
+def recall_options(
+    call: Call, *, all_agents: bool, only_session: bool, min_relevance: float | None
+) -> RetrievalOptions:
     """Return how recall differs from the default."""
     if only_session and call.session is None:
         refuse("--only-session needs a session", "give --session")
-    return RetrievalOptions(include_agents=all_agents, only_session=only_session)
+    return RetrievalOptions(
+        include_agents=all_agents, only_session=only_session, min_relevance=min_relevance
+    )
 
 
 _TTL: Final = re.compile(r"([1-9][0-9]{0,8})([smhdw])")

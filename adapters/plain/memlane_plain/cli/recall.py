@@ -15,6 +15,7 @@ from memlane_plain.cli.options import (
     Call,
     Filter,
     Limit,
+    MinRelevance,
     MinSimilarity,
     Mode,
     Namespace,
@@ -50,6 +51,7 @@ async def retrieve(
     namespace: Namespace = None,
     condition: Filter = None,
     min_similarity: MinSimilarity = None,
+    min_relevance: MinRelevance = None,
     why: Annotated[
         bool, typer.Option("--why", metavar=FLAG, help="Show what each score is made of.")
     ] = False,
@@ -59,7 +61,9 @@ async def retrieve(
     """Find what answers a question, best first."""
     scope, chosen = call.scope, _mode(mode)
     meets = json_object(condition, option="--filter")
-    options = recall_options(call, all_agents=all_agents, only_session=only_session)
+    options = recall_options(
+        call, all_agents=all_agents, only_session=only_session, min_relevance=min_relevance
+    )
     async with call.client() as client:
         matches = await call.out.patiently(
             "Looking",
@@ -83,6 +87,7 @@ async def retrieve(
                         "similarity": None
                         if match.similarity is None
                         else round(match.similarity, 6),
+                        "relevance": None if match.relevance is None else round(match.relevance, 6),
                         "passage": match.passage,
                         "features": {
                             name: round(value, 6) for name, value in match.features.items()
@@ -112,6 +117,7 @@ async def context(
     namespace: Namespace = None,
     condition: Filter = None,
     min_similarity: MinSimilarity = None,
+    min_relevance: MinRelevance = None,
     all_agents: AllAgents = False,
     only_session: OnlySession = False,
 ) -> None:
@@ -121,7 +127,9 @@ async def context(
     """
     scope, chosen = call.scope, _mode(mode)
     meets = json_object(condition, option="--filter")
-    options = recall_options(call, all_agents=all_agents, only_session=only_session)
+    options = recall_options(
+        call, all_agents=all_agents, only_session=only_session, min_relevance=min_relevance
+    )
     async with call.client() as client:
         block = await call.out.patiently(
             "Looking",
