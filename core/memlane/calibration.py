@@ -25,6 +25,8 @@ from memlane.windows import clip
 __all__ = ("FACTS", "MEASURED", "RELEVANT", "Calibration", "Scale", "calibrate", "relevance")
 
 Values: TypeAlias = npt.NDArray[np.float32]
+Kept: TypeAlias = dict[tuple[Purpose, str], Vector]
+"""Vectors of texts that were embedded already, by purpose and text."""
 
 _APART: Final = 0.1
 """The least distance between the medians, in cosine, by which anything can be told apart."""
@@ -172,28 +174,40 @@ MEASURED: Final[Mapping[str, Calibration]] = MappingProxyType(
 """Of the built-in model, by id of its space; `memlane info --measure` repeats it."""
 
 
-async def calibrate(embedder: Embedder) -> Calibration:
+async def calibrate(embedder: Embedder, *, kept: Kept | None = None) -> Calibration:
     """Measure a model on `FACTS`: 120 short texts, 0.3 s of CPU with the built-in model.
 
     Facts are embedded as documents, questions and paraphrases as queries, as in use.
+
+    Args:
+        embedder: The model.
+        kept: Takes what was embedded, and spares it the next time.
 
     Raises:
         EmbeddingSpaceError: The model tells no meanings apart, or its vectors are unfit.
     """
     facts, questions, paraphrases = zip(*FACTS, strict=True)
-    told = await _embedded(embedder, facts, purpose="document")
-    asked = await _embedded(embedder, [*questions, *paraphrases], purpose="query")
+    kept = {} if kept is None else kept
+    told = await _embedded(embedder, facts, purpose="document", kept=kept)
+    asked = await _embedded(embedder, [*questions, *paraphrases], purpose="query", kept=kept)
     near = similarities(1 - told @ asked.T)
     across = near[:, : len(FACTS)][~np.eye(len(FACTS), dtype=np.bool_)]
     same = np.diagonal(near[:, len(FACTS) :])
     return Calibration(unrelated=float(np.median(across)), paraphrase=float(np.median(same)))
 
 
-async def _embedded(embedder: Embedder, texts: Sequence[str], *, purpose: Purpose) -> Vector:
+async def _embedded(
+    embedder: Embedder, texts: Sequence[str], *, purpose: Purpose, kept: Kept
+) -> Vector:
     """Return vectors of length one, a row per text."""
-    rows = await embed_all(
-        embedder, [clip(text, embedder.max_chars) for text in texts], purpose=purpose
-    )
+    texts = [clip(text, embedder.max_chars) for text in texts]
+    missing = [text for text in texts if (purpose, text) not in kept]
+    step = max(1, embedder.max_batch)
+    for at in range(0, len(missing), step):
+        batch = missing[at : at + step]
+        found = await embed_all(embedder, batch, purpose=purpose)
+        kept |= {(purpose, text): row for text, row in zip(batch, found, strict=True)}
+    rows = np.stack([kept[purpose, text] for text in texts])
     lengths = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
     unit: Vector = (rows / lengths).astype(np.float32)
     return unit
@@ -209,6 +223,7 @@ class Scale:
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
         self._known = MEASURED.get(embedder.space.id)
+        self._kept: Kept = {}
         self._flight: SingleFlight[Calibration] = SingleFlight()
 
     async def get(self, *, measure: bool) -> Calibration | None:
@@ -216,9 +231,16 @@ class Scale:
 
         Args:
             measure: Ask the model, which may cost money, unless it is known.
+
+        Raises:
+            EmbeddingSpaceError: The model tells no meanings apart.
         """
         if self._known is None and measure:
-            self._known = await self._flight.run("scale", lambda: calibrate(self._embedder))
+            # What a deadline or a failure has cut short goes on from there the next time.
+            self._known = await self._flight.run(
+                "scale", lambda: calibrate(self._embedder, kept=self._kept)
+            )
+            self._kept = {}
         return self._known
 
 

@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,6 +73,13 @@ class MemlaneError(Exception):
         self.operation = operation
         self.scope = scope
         self.remedy = remedy
+
+    def anew(self) -> Self:
+        """Return the same error for another caller, about nobody's memory yet.
+
+        One that several callers wait for must not tell any of them of another's scope.
+        """
+        return type(self)(self.reason, remedy=self.remedy)
 
     def __str__(self) -> str:
         where = [self.operation] if self.operation else []
@@ -160,6 +167,10 @@ class PartialWriteError(MemlaneError):
     ) -> None:
         super().__init__(reason, operation=operation, scope=scope, remedy=remedy)
         self.stored = tuple(stored)
+
+    def anew(self) -> Self:
+        """Return the same error for another caller, about nobody's memory yet."""
+        return type(self)(self.reason, stored=self.stored, remedy=self.remedy)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ ASKS: Final = np.uint32(zlib.crc32(b"?"))
 """The text only asks: it says what somebody wanted to know, and not what is. No word hashes "?"."""
 
 _QUESTION_MARKS: Final = "?\uff1f\u061f\u037e\u055e\u1367"
-_CLOSERS: Final = "\"'\u00bb\u2019\u201d\u300d\u300f)]!. \n"
+_CLOSERS: Final = "\"'\u00bb\u2019\u201d\u300d\u300f)]!.\u2026*_~"
 
 
 def marked_terms(text: str) -> Terms:
@@ -34,4 +34,7 @@ def _only_asks(text: str) -> bool:
 
 
 def _asks(sentence: str) -> bool:
-    return sentence.rstrip(_CLOSERS).endswith(tuple(_QUESTION_MARKS))
+    end = sentence.rstrip()
+    while (shorter := end.rstrip(_CLOSERS).rstrip()) != end:
+        end = shorter
+    return end.endswith(tuple(_QUESTION_MARKS))

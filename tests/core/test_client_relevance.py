@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 
+import anyio
 import numpy as np
 import pytest
 
 from memlane import (
     EmbeddingSpaceError,
+    MemlaneError,
     MemoryClient,
     NamespaceQuery,
     RetrievalOptions,
@@ -36,6 +38,38 @@ class Unknown:
     async def embed(self, inputs: Sequence[str], *, purpose: Purpose) -> Vector:
         self.texts += len(inputs)
         return await self._inner.embed(inputs, purpose=purpose)
+
+
+class Failing(HashingEmbedder):
+    """Fails when it is measured, once everybody waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.failing = anyio.Event()
+
+    async def embed(self, inputs: Sequence[str], *, purpose: Purpose) -> Vector:
+        if len(inputs) < 2:
+            return await super().embed(inputs, purpose=purpose)
+        await self.failing.wait()
+        raise ConnectionError("I am allergic to hazelnuts")
+
+
+class CutOff(Unknown):
+    """Takes eight texts at a time, and is cancelled after some batches."""
+
+    def __init__(self, inner: MiniLMEmbedder, *, batches: int) -> None:
+        super().__init__(inner)
+        self.max_batch = 8
+        self.batches = batches
+        self.scope = anyio.CancelScope()
+
+    async def embed(self, inputs: Sequence[str], *, purpose: Purpose) -> Vector:
+        if len(inputs) > 1:
+            if not self.batches:
+                self.scope.cancel()
+                await anyio.sleep_forever()
+            self.batches -= 1
+        return await super().embed(inputs, purpose=purpose)
 
 
 class Blind(HashingEmbedder):
@@ -117,6 +151,67 @@ async def test_an_unknown_model_is_measured_when_asked(model: MiniLMEmbedder) ->
         assert await client.retrieve("Where does her sister live?", scope=ADA, options=RELEVANT)
     assert embedder.texts == before + 120
     assert (await client.retrieve("Bergen", scope=ADA))[0].relevance is not None
+
+
+async def test_who_waits_for_the_same_measurement_learns_of_nobody_else() -> None:
+    """The error of a shared measurement is each caller's own: verb, tenant and user."""
+    embedder = Failing()
+    client = MemoryClient(backend=InMemoryBackend(), embedder=embedder)
+    bob = Scope("bob", tenant="globex")
+    for scope in (ADA, bob):
+        await client.store("x", scope=scope)
+    errors: dict[Scope, MemlaneError] = {}
+
+    async def ask(scope: Scope) -> None:
+        with pytest.raises(MemlaneError) as caught:
+            await client.retrieve("x", scope=scope, options=RELEVANT)
+        errors[scope] = caught.value
+
+    async with anyio.create_task_group() as tasks:
+        for scope in (ADA, bob):
+            tasks.start_soon(ask, scope)
+        await anyio.wait_all_tasks_blocked()
+        embedder.failing.set()
+    assert errors[ADA] is not errors[bob]
+    for scope, error in errors.items():
+        assert error.scope == scope
+        assert f"tenant={scope.tenant}" in str(error)
+        assert "hazelnuts" not in str(error)
+        assert isinstance(error.__cause__, ConnectionError)
+
+
+async def test_a_measurement_cut_short_goes_on_where_it_was(model: MiniLMEmbedder) -> None:
+    """A deadline loses no text that was paid for, and the scale is known in the end."""
+    embedder = CutOff(model, batches=5)
+    client = await _filled(embedder)
+    question, before = "Where does her sister live?", embedder.texts
+    with embedder.scope:
+        await client.retrieve(question, scope=ADA, options=RELEVANT)
+    assert embedder.scope.cancelled_caught
+    assert embedder.texts == before + 41  # the query and five batches
+    embedder.batches = 100
+    assert await client.retrieve(question, scope=ADA, options=RELEVANT)
+    assert embedder.texts == before + 121
+
+
+async def test_an_empty_scope_is_not_worth_a_measurement(model: MiniLMEmbedder) -> None:
+    """Where nothing is stored there is nothing to judge, and nothing to pay for."""
+    embedder = Unknown(model)
+    client = MemoryClient(backend=InMemoryBackend(), embedder=embedder)
+    assert not await client.retrieve("x", scope=ADA, options=RELEVANT)
+    assert embedder.texts == 1
+
+
+async def test_the_question_itself_is_no_answer(model: MiniLMEmbedder) -> None:
+    """Who asks twice what nobody answered does not find it answered."""
+    client = await _filled(model)
+    question = "How do I boil an egg?"
+    await client.store(question, scope=ADA)
+    (again, *_) = await client.retrieve(question, scope=ADA)
+    assert again.record.text == question
+    assert again.relevance == pytest.approx(0.7, abs=0.01)
+    (asked, *_) = await client.retrieve(f"Who asked: {question}", scope=ADA)
+    assert (asked.relevance or 0) > 0.7
 
 
 async def test_a_model_without_meanings_is_refused() -> None:

@@ -22,6 +22,10 @@ from memlane.marks import ASKS, marked_terms
         "你住在哪里？",
         "أين تسكن؟",
         "Really?\nWhere?",
+        "Where?\r\n",
+        "Where?\u00a0",
+        "\u201cWhere?\u201d\u2026",
+        "**Where?**",
     ],
 )
 def test_a_bare_question_is_marked(text: str) -> None:

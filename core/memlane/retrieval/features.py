@@ -129,7 +129,7 @@ def session_evidence(evidence: Vector, sessions: Codes) -> Vector:
     starts = np.flatnonzero(np.append(True, codes[1:] != codes[:-1]))
     lengths = np.diff(starts, append=len(codes))
     # The best three one after the other, each taken out before the next: sorting costs more.
-    left = evidence[known].astype(np.float64)
+    left = np.nan_to_num(evidence[known].astype(np.float64))
     total = np.zeros(len(starts))
     for _ in range(_SESSION_VOICES):
         best = np.maximum.reduceat(left, starts)
@@ -154,7 +154,8 @@ def only_asks(candidates: Candidates, records: Records) -> Vector:
     marked = np.flatnonzero(candidates.terms == ASKS)
     asking = np.zeros(len(candidates), dtype=np.float32)
     asking[np.searchsorted(candidates.offsets, marked, side="right") - 1] = 1
-    found: Vector = asking[records.first]
+    # Where the whole text is not among the rows nothing is known of it.
+    found: Vector = asking[records.first] * (candidates.parts[records.first] == 0)
     return found
 
 

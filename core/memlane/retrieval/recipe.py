@@ -75,7 +75,6 @@ class Ranked:
         scores: float32 (m,): 0..1.
         similarity: float32 (m,): 0..1; of the best part.
         relevance: float32 (m,): 0..1; None where the model's scale is not known.
-        most_relevant: The highest relevance of all that is eligible, ranked or not.
         features: Weighted share of each feature in the scores, float32 (m,) by name.
     """
 
@@ -84,7 +83,6 @@ class Ranked:
     scores: Vector
     similarity: Vector
     relevance: Vector | None
-    most_relevant: float
     features: Mapping[str, Vector]
 
     def best(self) -> list[int]:
@@ -133,9 +131,10 @@ def rank(
         shares["date"] = weights.date * date_fit(occurred, period)
     if weights.when:
         shares["when"] = weights.when * tells_when(candidates, records, question)
+    doubt = np.zeros(len(records), dtype=np.float32)
     if weights.asking and not question.asked:
-        found = np.sum(list(shares.values()), axis=0)
-        shares["asking"] = -weights.asking * only_asks(candidates, records) * found
+        doubt = weights.asking * only_asks(candidates, records)
+        shares["asking"] = -doubt * np.sum(list(shares.values()), axis=0)
     total = np.sum(list(shares.values()), axis=0) / weights.total
     eligible = np.ones(len(records), dtype=np.bool_)
     if min_similarity is not None:
@@ -146,7 +145,7 @@ def rank(
     relevant: Vector | None = None
     if calibration is not None and weights.similarity:
         words = records.words if weights.words else np.zeros_like(records.words)
-        relevant = relevance(records.similarity, words, calibration)
+        relevant = (1 - doubt) * relevance(records.similarity, words, calibration)
     order = _best(total, candidates.order[records.first], chosen, limit)
     return Ranked(
         rows=rows[order],
@@ -154,7 +153,6 @@ def rank(
         scores=np.clip(total[order], 0.0, 1.0).astype(np.float32, copy=False),
         similarity=records.similarity[order],
         relevance=None if relevant is None else relevant[order],
-        most_relevant=0.0 if relevant is None else float(relevant[chosen].max(initial=0.0)),
         features=MappingProxyType(
             {name: share[order] / weights.total for name, share in shares.items()}
         ),

@@ -70,13 +70,12 @@ class Retriever:
         Raises:
             IsolationError: The backend returned a record out of reach; nothing is returned.
         """
-        calibration = await self._scale.get(measure=min_relevance is not None)
         found: list[Match] = []
-        most_relevant = 0.0
         for one in asked:
             candidates, question = await self._candidates(text, one, reach, mode, condition)
             if not len(candidates):
                 continue
+            calibration = await self._scale.get(measure=min_relevance is not None)
             work = functools.partial(
                 rank,
                 candidates,
@@ -87,15 +86,15 @@ class Retriever:
                 calibration=calibration,
             )
             ranked = await self._workers.run(work)
-            most_relevant = max(most_relevant, ranked.most_relevant)
             found += [
                 match
                 for match in await self._matches(candidates, ranked, reach, mode)
                 if _still_meets(match.record, one.path, condition)
             ]
-        if min_relevance is not None and most_relevant < min_relevance:
-            return []
-        return (merged(found) if len(asked) > 1 else found)[:limit]
+        answer = (merged(found) if len(asked) > 1 else found)[:limit]
+        if min_relevance is None:
+            return answer
+        return answer if any((one.relevance or 0.0) >= min_relevance for one in answer) else []
 
     async def _candidates(
         self,

@@ -9,6 +9,7 @@ from typing import Final, Generic, TypeVar, cast
 
 import anyio
 
+from memlane.errors import MemlaneError
 from memlane.runtime import fork
 from memlane.runtime.delivery import Answer, expect
 from memlane.runtime.place import Place
@@ -31,8 +32,12 @@ class _Landed(Generic[T]):
         self.error = error
 
     def unwrap(self) -> T:
-        if self.error is not None:
-            raise self.error
+        error = self.error
+        if isinstance(error, MemlaneError):
+            # One for each: what a client writes into its own names a scope to nobody else.
+            raise error.anew() from error.__cause__
+        if error is not None:
+            raise error
         return cast("T", self.value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -239,3 +240,13 @@ def test_a_record_only_asks_when_its_whole_text_does(records: list[Any]) -> None
     )
     asks = len(VOCABULARY) - 1
     assert found.tolist() == [float(asks in parts[0][1]) for _, _, parts, _ in records]
+
+
+def test_windows_alone_do_not_ask() -> None:
+    """Where a backend found windows and not the whole text, nothing is known of the text."""
+    asks = len(VOCABULARY) - 1
+    candidates = columns([(0, 0, [(0.1, [1, asks]), (0.2, [asks])], 0)])
+    windows = replace(candidates, parts=candidates.parts + 1)
+    question = read_question("tea", actors=())
+    for rows_, expected in ((candidates, 1.0), (windows, 0.0)):
+        assert only_asks(rows_, records_of(rows_, question, word_weight=1)).tolist() == [expected]

@@ -73,9 +73,9 @@ _FORBIDDEN: Final = (
     ),
     (
         (
-            "select lane.owner, max(lane.last_seq), max(record.seq) from lane"
-            " left join record on record.lane = lane.id"
-            " group by lane.owner having max(lane.last_seq) < max(record.seq)"
+            "select owner, (select last_seq from lane as counter where counter.owner = lane.owner"
+            " order by agent limit 1) as last, max(record.seq) from lane"
+            " join record on record.lane = lane.id group by owner having last < max(record.seq)"
         ),
         "owner {} is at place {} and has a record at place {}",
     ),

@@ -30,6 +30,11 @@ _LANES: Final = (
     "select lane.id, lane.owner, lane.agent, lane.changes"
     " from owner join lane on lane.owner = owner.id where owner.tenant = ? and owner.user = ?"
 )
+_COUNTER: Final = "select id, last_seq from lane where owner = ? order by agent limit 1"
+_COUNT_ON: Final = (
+    "update lane set last_seq = ?"
+    " where id = (select id from lane where owner = ? order by agent limit 1)"
+)
 
 
 class Lane(NamedTuple):
@@ -97,11 +102,13 @@ def make_room(
     """
     if lane is None:
         return _new_lane(connection, scope, records)
-    last = _last_place(connection, lane.owner)
+    first, last = _counter(connection, lane.owner)
     connection.execute(
-        "update lane set changes = changes + 1, last_seq = ? where id = ?",
-        (last + records, lane.id),
+        "update lane set changes = changes + ?, last_seq = ? where id = ?",
+        (lane.id == first, last + records, first),
     )
+    if lane.id != first:
+        connection.execute("update lane set changes = changes + 1 where id = ?", (lane.id,))
     return lane.id, last + 1
 
 
@@ -114,21 +121,28 @@ def _new_lane(connection: sqlite3.Connection, scope: Scope, records: int) -> tup
                 (_column(scope.tenant), scope.user),
             )
         )
-    last = _last_place(connection, owner)
+    _, last = _counter(connection, owner)
     cursor = connection.execute(
         "insert into lane (owner, agent, changes, last_seq) values (?, ?, 1, ?)",
         (owner, _column(scope.agent), last + records),
     )
+    _count_on(connection, owner, last + records)
     return _new_id(cursor), last + 1
 
 
-def _last_place(connection: sqlite3.Connection, owner: int) -> int:
-    # Kept with the lanes: a commit that wrote to the owner's row too would write a page more.
-    row = connection.execute(
-        "select coalesce(max(last_seq), 0) from lane where owner = ?", (owner,)
-    ).fetchone()
-    last: int = row[0]
-    return last
+def _counter(connection: sqlite3.Connection, owner: int) -> tuple[int, int]:
+    """Return the lane that counts an owner's places, the first by agent, and the last place.
+
+    Most owners have one lane, and a commit writes its change counter anyway: a counter with the
+    owner would be a page more.
+    """
+    row: tuple[int, int] | None = connection.execute(_COUNTER, (owner,)).fetchone()
+    return row or (0, 0)
+
+
+def _count_on(connection: sqlite3.Connection, owner: int, last: int) -> bool:
+    """Let whichever lane counts now go on from a place; say whether there is one."""
+    return connection.execute(_COUNT_ON, (last, owner)).rowcount > 0
 
 
 def _new_id(cursor: sqlite3.Cursor) -> int:
@@ -141,14 +155,10 @@ def drop_empty(connection: sqlite3.Connection, scope: Scope, lane: Lane) -> None
     """Remove what named a tenant, user or agent who has no record left."""
     if connection.execute("select 1 from record where lane = ? limit 1", (lane.id,)).fetchone():
         return
-    last = _last_place(connection, lane.owner)
+    _, last = _counter(connection, lane.owner)
     connection.execute("delete from lane where id = ?", (lane.id,))
     # Another lane counts on from there: a page that was cut before must not end behind new places.
-    kept = connection.execute(
-        "update lane set last_seq = ? where id = (select min(id) from lane where owner = ?)",
-        (last, lane.owner),
-    )
-    if kept.rowcount:
+    if _count_on(connection, lane.owner, last):
         return
     connection.execute("delete from owner where id = ?", (lane.owner,))
     if not _has_records(connection, scope):

@@ -55,6 +55,8 @@ def find(
     tables: list[HotTable] = []
     for lane in lanes:
         table = _hot(connection, cache, lane, space or (0, 0))
+        if not len(table):
+            continue  # it may be of a time when the space had no dimensions yet
         fields = _NO_FIELDS if query.filter is None else _fields(connection, cache, lane, reach)
         tables.append(pick(table, query, reach, fields))
     return as_candidates(tables, query) if tables else candidates_of((), query)
