@@ -21,7 +21,7 @@ from benchmarks.corpus.wording import to_the_face
 from benchmarks.recall import scope_of, store_corpus
 from benchmarks.rounds import keep
 from memlane import Match
-from memlane.calibration import RELEVANT, Calibration, calibrate, relevance
+from memlane.calibration import RELEVANT, Calibration, calibrate
 from memlane.local import MiniLMEmbedder
 from memlane.protocols import Vector
 from memlane.retrieval.recipe import HYBRID
@@ -155,7 +155,7 @@ def _column(values: Iterator[float]) -> Vector:
     return np.fromiter(values, dtype=np.float32)
 
 
-def _answer(query: Query, matches: Sequence[Match], calibration: Calibration) -> Answer:
+def _answer(query: Query, matches: Sequence[Match]) -> Answer:
     similarity = _column(match.similarity or 0.0 for match in matches)
     weight = HYBRID.words / HYBRID.total
     words = _column(match.features.get("words", 0.0) / weight for match in matches)
@@ -164,24 +164,24 @@ def _answer(query: Query, matches: Sequence[Match], calibration: Calibration) ->
         similarity=similarity,
         words=words,
         score=_column(match.score for match in matches),
-        relevance=relevance(similarity, words, calibration),
+        relevance=_column(match.relevance or 0.0 for match in matches),
         evidence=tuple(
             place for place, match in enumerate(matches) if match.record.id in query.evidence
         ),
     )
 
 
-async def _answers(corpus: Corpus, calibration: Calibration) -> list[Answer]:
+async def _answers(corpus: Corpus) -> list[Answer]:
     answers: list[Answer] = []
     async with connect("memory://") as client:
         await store_corpus(client, corpus.said)
         for query in (*corpus.queries, *unsaid(corpus)):
             scope = scope_of(query.user)
             matches = await client.retrieve(query.text, scope=scope, limit=_DEPTH)
-            answers.append(_answer(query, matches, calibration))
+            answers.append(_answer(query, matches))
             if query.category in _OF_ONE_KIND:
                 once = replace(query, category=TOLD_ONCE)
-                answers.append(_answer(once, _told_once(query, matches), calibration))
+                answers.append(_answer(once, _told_once(query, matches)))
     return answers
 
 
@@ -253,7 +253,7 @@ def main(
     by_kind: _ByKind = defaultdict(list)
     for seed in seeds:
         corpus = generate(seed, users=users, distractors=distractors)
-        for found in anyio.run(_answers, corpus, calibration):
+        for found in anyio.run(_answers, corpus):
             category = found.query.category
             apart = category in {NEAR_MISS, UNSAID, TOLD_ONCE}
             by_kind[category if apart else ANSWERED].append(found)

@@ -76,8 +76,8 @@ def connect(
         clock: When it is.
         embedding_threads: Threads the local model runs on; 2 if left out.
         busy_timeout: Seconds to wait for a file another process holds; 5 if left out.
-        cache_bytes: Memory for what was read of recently used scopes, about 1.7 KB a record; 64
-            MiB if left out, 0 for none.
+        cache_bytes: Memory for what was read of recently used scopes, about 1.7 KB a record and
+            window of a long one; 64 MiB if left out, 0 for none.
 
     Raises:
         ValidationError: The url names no store that is known.

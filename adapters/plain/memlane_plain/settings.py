@@ -40,8 +40,9 @@ class Settings:
         limits: Bounds the client keeps.
         embedding_threads: Threads the local model runs on.
         busy_timeout: Seconds to wait for a store file that another process holds.
-        cache_bytes: Memory for what was read of recently used scopes, about 1.7 KB a record of
-            the local model; 0 for none. A scope that does not fit is read anew by each query.
+        cache_bytes: Memory for what was read of recently used scopes, about 1.7 KB a record
+            and window of the local model; 0 for none. A scope that does not fit is read anew by
+            each query.
     """
 
     url: str

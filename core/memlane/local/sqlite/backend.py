@@ -37,7 +37,7 @@ P = ParamSpec("P")
 
 _CAPABILITIES: Final = Capabilities(name="sqlite", exact=True, atomic_conditions=True)
 CACHE_BYTES: Final = 64 * 1024 * 1024
-"""About forty scopes of 1,000 records."""
+"""About forty scopes of 1,000 short records; a long one has a row for each of its windows too."""
 
 _READERS: Final = 2
 """Reading holds the GIL, so more threads are slower; a second one lets small scopes pass large."""
