@@ -12,6 +12,7 @@ from typing import Final
 
 import anyio
 
+from benchmarks.floor import Commits, Scans
 from benchmarks.given_vectors import BATCH, ask, notes, open_client
 from benchmarks.rounds import Contender, Played, Progress, Stopwatch, keep, play
 from memlane import MemoryClient, NewMemory, Scope
@@ -19,6 +20,7 @@ from memlane import MemoryClient, NewMemory, Scope
 _CALLS, _HOT_USERS = 30, 5  # short turns, so that all meet the same minutes
 _STRIDE: Final = 37  # shares no divisor with the numbers of users: all are asked in the end
 _SINGLES, _CALLERS = 300, 10
+_FLOOR: Final = "floor, one caller"
 _NOTE: Final = (
     "retrieve in a scope of 1,000 records without the model (cold: memlane's cache off; hot: on), "
     "store_many in batches of 1,000 with vectors given, single stores, each on disk when it "
@@ -87,6 +89,8 @@ async def _retrieves(files: Mapping[int, Path], rounds: int) -> Played:
             hot = await stack.enter_async_context(open_client(path))
             contenders[f"{_shape(users)}, cold"] = _asking(cold, users)
             contenders[f"{_shape(users)}, hot"] = _asking(hot, min(users, _HOT_USERS))
+            scans = stack.enter_context(contextlib.closing(Scans(path, _CALLS)))
+            contenders[f"{_shape(users)}, floor"] = scans
         return await play(contenders, rounds=rounds, warm_up=True, what="turns of retrieving")
 
 
@@ -114,11 +118,14 @@ async def _singles(folder: Path, rounds: int) -> Played:
         open_client(folder / "alone.db") as alone,
         open_client(folder / "together.db") as together,
     ):
-        contenders = {
+        commits = Commits(folder / "floor.db", _SINGLES)
+        contenders: dict[str, Contender] = {
             "one caller": _storing(alone, 1),
             f"{_CALLERS} callers at once": _storing(together, _CALLERS),
+            _FLOOR: commits,
         }
-        return await play(contenders, rounds=rounds, warm_up=True, what="turns of storing")
+        with contextlib.closing(commits):
+            return await play(contenders, rounds=rounds, warm_up=True, what="turns of storing")
 
 
 async def _measure(folder: Path, sizes: Sequence[int], rounds: int) -> dict[str, object]:
@@ -135,6 +142,22 @@ async def _measure(folder: Path, sizes: Sequence[int], rounds: int) -> dict[str,
             f"p95 {found.median(name, 'p95_ms'):.2f} ms, CPU {found.median(name, 'cpu_ms'):.2f} ms"
         )
     cold = [f"{_shape(size)}, cold" for size in sizes]
+    over_floor = {
+        **{
+            f"retrieve cpu_ms, {_shape(size)}, {how}": found.ratio(
+                f"{_shape(size)}, {how}", f"{_shape(size)}, floor", "cpu_ms"
+            )
+            for size in sizes
+            for how in ("cold", "hot")
+        },
+        **{
+            f"cpu of single stores, {name}": singles.ratio(_FLOOR, name, "per_cpu_second")
+            for name in singles.figures
+            if name != _FLOOR
+        },
+    }
+    for name, ratio in over_floor.items():
+        print(f"{name}: {ratio['median']:.2f}x of the floor")
     ratios = {
         figure: found.ratio(cold[-1], cold[0], figure) for figure in ("p50_ms", "p95_ms", "cpu_ms")
     }
@@ -148,6 +171,7 @@ async def _measure(folder: Path, sizes: Sequence[int], rounds: int) -> dict[str,
             _shape(size): len({n * _STRIDE % size for n in range(_CALLS * (rounds + 1))})
             for size in sizes
         },
+        "over_floor": over_floor,
         "retrieve": found.report(),
         "at_most": {"cold p50_ms": 5, "hot p50_ms": 1.5},
         "cold_largest_over_smallest": ratios,
