@@ -14,6 +14,7 @@ from benchmarks.corpus import CATEGORIES, HELD_OUT, Corpus, Said, generate
 from benchmarks.measures import COLUMNS, Row, macro, mean_of, measures
 from benchmarks.rounds import keep
 from memlane import MemoryClient, NewMemory, Scope
+from memlane.embeddings import embed_all
 from memlane.lexical import coverage, terms
 from memlane.local import MiniLMEmbedder
 from memlane.protocols import Vector
@@ -74,13 +75,8 @@ def _fused(*rankings: Sequence[str]) -> list[str]:
 
 async def _embedded(embedder: MiniLMEmbedder, texts: Sequence[str]) -> Vector:
     # As the model would: what is beyond its bounds is not read.
-    texts = [clip(text, embedder.max_chars) for text in texts]
-    step = embedder.max_batch
-    batches = [
-        await embedder.embed(texts[at : at + step], purpose="document")
-        for at in range(0, len(texts), step)
-    ]
-    return np.concatenate(batches)
+    cut = [clip(text, embedder.max_chars) for text in texts]
+    return await embed_all(embedder, cut, purpose="document")
 
 
 async def _answers(corpus: Corpus) -> tuple[list[_Found], int]:

@@ -235,8 +235,13 @@ async def test_the_passage_is_the_window_that_answers(
     for mode in ("hybrid", "vector", "text"):
         [match] = await _ask(workers, backend, "where are the diamonds hidden", mode=mode)
         assert "diamonds are hidden under the old oak" in match.passage
-        assert len(match.passage) < len(LONG) / 3
         assert match.passage in match.record.text
+        # A window and the sentences around it, whole ones on both sides.
+        assert 200 < len(match.passage) <= 400
+        assert match.passage.startswith("Sentence ")
+        assert match.passage.endswith("nothing else at all.")
+        assert "weather" in match.passage.partition("diamonds")[0]
+        assert match.passage.partition("diamonds")[2].count("traffic") > 1
 
 
 async def test_a_text_that_was_shortened_meanwhile_has_a_passage(workers: WorkerThreads) -> None:
