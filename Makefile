@@ -11,11 +11,13 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 # Test processes at once; JOBS=0 runs all in one, for a debugger.
 JOBS ?= 2
+# The environment of the extra aws3, which cannot be one with that of aws.
+AWS3 ?= .venv-aws3
 
-.PHONY: help demo test test-all check format bench clean
+.PHONY: help demo test test-aws3 test-clients test-all test-live check format bench clean
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer found; install one, or run make PYTHON=/path/to/python"; exit 1; }
@@ -35,11 +37,29 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml
 demo: $(VENV)/.demo ## Store conversations in a file, ask, isolate, forget: make demo [FILE=mine.jsonl]
 	@$(BIN)/memlane demo $(if $(FILE),"$(FILE)")
 
+$(AWS3)/.dev: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer found; run make PYTHON=/path/to/python"; exit 1; }
+	@echo "Installing memlane beside current langchain-aws and bedrock-agentcore into $(AWS3) (once)"
+	@test -x $(AWS3)/bin/python || $(PYTHON) -m venv $(AWS3)
+	@$(AWS3)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[dev-aws3]"
+	@touch $@
+
 test: $(VENV)/.dev ## Every test that needs no cloud, a few minutes
-	$(PYTEST) -m "not campaign" -n $(JOBS)
+	$(PYTEST) -m "not campaign and not clients and not aws" -n $(JOBS)
+
+test-aws3: $(AWS3)/.dev ## The AWS part again, beside current langchain-aws and bedrock-agentcore
+	$(AWS3)/bin/python -m pytest -m "not campaign and not clients and not aws" -n $(JOBS) \
+		tests/core/aws tests/emulator --ignore tests/emulator/clients $(wildcard tests/conformance/test_s3vectors*.py) \
+		tests/adapters/plain/test_connection_aws.py tests/adapters/plain/test_settings.py
+
+test-clients: $(VENV)/.dev ## Other libraries, unchanged, against the emulator
+	$(PYTEST) -m clients tests/emulator
 
 test-all: $(VENV)/.dev ## The long campaigns too
-	$(PYTEST) -n $(JOBS)
+	$(PYTEST) -m "not aws" -n $(JOBS)
+
+test-live: $(VENV)/.dev ## Against your AWS account: makes a bucket and deletes it, costs cents
+	MEMLANE_LIVE=1 $(PYTEST) -m aws -s tests/live
 
 check: $(VENV)/.dev ## ruff, mypy, basedpyright, import rules
 	$(BIN)/ruff check .
@@ -56,4 +76,4 @@ bench: $(VENV)/.dev ## The short form of the benchmarks
 	$(BIN)/python -m benchmarks
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(AWS3) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

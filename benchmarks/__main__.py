@@ -61,6 +61,12 @@ BENCHMARKS: Final = {
     "recall_full": Benchmark("recall", "full", long=True),
     "peers": Benchmark("peers.compare", long=True),
     "peers_full": Benchmark("peers.compare", "full", long=True),
+    "aws_ops": Benchmark("aws.ops", long=True),
+    "aws_latency": Benchmark("aws.latency", long=True),
+    "aws_batch": Benchmark("aws.batch", long=True),
+    "aws_tenants": Benchmark("aws.tenants", long=True),
+    "aws_throttled": Benchmark("aws.throttled", long=True),
+    "aws_cold": Benchmark("aws.cold", long=True),
 }
 
 

@@ -1,9 +1,12 @@
 """Long-term memory for AI agents that its owner can trust."""
 
+from memlane.admin import TenantAdmin
 from memlane.client import MemoryClient
 from memlane.errors import (
+    AccessDeniedError,
     BackendError,
     ConflictError,
+    CredentialsError,
     DeadlineExceededError,
     EmbeddingSpaceError,
     InvalidCursorError,
@@ -14,9 +17,16 @@ from memlane.errors import (
     MissingExtraError,
     NotFoundError,
     PartialWriteError,
+    QuotaExceededError,
+    RequestRejectedError,
     ScopeError,
+    ServiceError,
     StoreFileError,
     StoreLockedError,
+    StoreNotFoundError,
+    TenantNotOnboardedError,
+    ThrottledError,
+    UnavailableError,
     ValidationError,
 )
 from memlane.filters import Filter
@@ -39,8 +49,10 @@ from memlane.types import (
 )
 
 __all__ = (
+    "AccessDeniedError",
     "BackendError",
     "ConflictError",
+    "CredentialsError",
     "DeadlineExceededError",
     "EmbeddingSpaceError",
     "Filter",
@@ -63,14 +75,22 @@ __all__ = (
     "NotFoundError",
     "Page",
     "PartialWriteError",
+    "QuotaExceededError",
+    "RequestRejectedError",
     "RetrievalMode",
     "RetrievalOptions",
     "Scope",
     "ScopeError",
     "ScopedMemory",
+    "ServiceError",
     "Source",
     "StoreFileError",
     "StoreLockedError",
+    "StoreNotFoundError",
     "Tenancy",
+    "TenantAdmin",
+    "TenantNotOnboardedError",
+    "ThrottledError",
+    "UnavailableError",
     "ValidationError",
 )

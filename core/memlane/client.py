@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self, TypeAlias, get_args
 
+from memlane.admin import TenantAdmin
+from memlane.calls import Call, Ready
 from memlane.embeddings import Embeddings
 from memlane.eraser import forget
-from memlane.errors import ValidationError, naming
+from memlane.errors import ValidationError
 from memlane.filters import FilterLike, as_filter
 from memlane.layout import check_record_id, check_record_ids, normalize_namespace
-from memlane.limits import (
-    Limits,
-    check_deadline,
-    check_limit,
-    check_similarity,
-    check_tokens,
-)
+from memlane.limits import Limits, check_deadline, check_limit, check_tokens
 from memlane.protocols import (
     Capabilities,
     Clock,
     Embedder,
     EmbeddingSpace,
     SupportsClose,
+    SupportsEnter,
     VectorBackend,
 )
 from memlane.reader import Reader
@@ -63,8 +60,8 @@ _Matches: TypeAlias = Sequence[Match]
 _Records: TypeAlias = Sequence[MemoryRecord]
 _Ids: TypeAlias = str | Iterable[str]
 
+_UNBOUND = nullcontext()
 _TENANCIES = frozenset(get_args(Tenancy))
-_KNOWN_TENANTS = 10_000  # a set of names; beyond it tenants are checked again
 
 
 class MemoryClient:
@@ -110,7 +107,7 @@ class MemoryClient:
         self._writer = Writer(
             backend, self._embeddings, clock=self._clock, batch=self._limits.batch
         )
-        self._ready: set[str | None] = set()
+        self._ready = Ready(backend, embedder, per_user=tenancy == "per-user")
 
     @property
     def capabilities(self) -> Capabilities:
@@ -133,6 +130,9 @@ class MemoryClient:
         return self._limits
 
     async def __aenter__(self) -> Self:
+        for part in self._owned:
+            if isinstance(part, SupportsEnter):
+                await part.enter()
         return self
 
     async def __aexit__(
@@ -148,6 +148,12 @@ class MemoryClient:
         for part in self._owned:
             await part.aclose()
         self._workers.close()
+
+    def admin(self, tenant: str | None) -> TenantAdmin:
+        """Return what is done for a tenant as a whole, by whoever runs the service."""
+        return TenantAdmin(
+            self._backend, tenant, space=self.space, clock=self._clock, tenancy=self._tenancy
+        )
 
     def scoped(self, scope: Scope) -> ScopedMemory:
         """Return the same verbs for one scope, to hand to code that must not choose it."""
@@ -206,7 +212,7 @@ class MemoryClient:
             source=source,
         )
         with self._call("store", scope):
-            await self._ensure(scope)
+            await self._ready.ensure(scope)
             return (await self._writer.store_many([new], scope=scope))[0]
 
     async def store_many(self, items: Iterable[NewMemory], *, scope: Scope) -> _Records:
@@ -217,7 +223,7 @@ class MemoryClient:
             PartialWriteError: Some were stored before a failure; `stored` has them.
         """
         with self._call("store_many", scope):
-            await self._ensure(scope)
+            await self._ready.ensure(scope)
             return await self._writer.store_many(items, scope=scope)
 
     async def retrieve(
@@ -258,12 +264,15 @@ class MemoryClient:
                 chosen,
                 namespace=namespace,
                 limit=limit,
-                min_similarity=check_similarity(min_similarity),
+                min_similarity=min_similarity,
                 most=self._limits.results,
             )
             reach = self._point(scope, chosen.include_agents, chosen.only_session)
-            async with within(check_deadline(deadline), operation="retrieve", scope=scope):
-                await self._ensure(scope)
+            seconds = check_deadline(deadline)
+            async with (
+                _UNBOUND if seconds is None else within(seconds, operation="retrieve", scope=scope)
+            ):
+                await self._ready.ensure(scope)
                 return await self._retriever.answer(
                     text,
                     reach=reach,
@@ -272,6 +281,7 @@ class MemoryClient:
                     mode=mode,
                     condition=condition,
                     min_relevance=chosen.min_relevance,
+                    candidates=chosen.candidates,
                 )
 
     async def context(
@@ -434,7 +444,7 @@ class MemoryClient:
             "expires_at": expires_at,
         }
         with self._call("update", scope):
-            await self._ensure(scope)
+            await self._ready.ensure(scope)
             return await self._writer.update(
                 check_record_id(record_id),
                 reach=self._point(scope, include_agents, only_session),
@@ -473,20 +483,9 @@ class MemoryClient:
                 # Last, so that what was asked meanwhile goes too; also when the backend failed.
                 self._embeddings.forget(scope)
 
-    @contextmanager
-    def _call(self, operation: str, scope: Scope) -> Generator[None]:
+    def _call(self, operation: str, scope: Scope) -> Call:
         """Refuse a scope this client does not serve, and let errors name verb and scope."""
-        checked = check_tenancy(scope, self._tenancy, operation=operation)
-        with naming(operation, checked):
-            yield
-
-    async def _ensure(self, scope: Scope) -> None:
-        if scope.tenant in self._ready:
-            return
-        await self._backend.ensure_index(scope=scope, space=self.space)
-        if len(self._ready) >= _KNOWN_TENANTS:
-            self._ready.clear()
-        self._ready.add(scope.tenant)
+        return Call(operation, scope, self._tenancy, self._ready)
 
     def _point(self, scope: Scope, include_agents: bool, only_session: bool) -> Reach:
         now = self._clock.now()

@@ -1,26 +1,55 @@
 """So that a backend that keeps whole records need not know how candidates are laid out.
 
 A backend that can list what is in reach is finished with `candidates_of`; one with columns of its
-own uses `cosine_distances` alone.
+own uses `cosine_distances` alone. One that is asked twice has its answers joined by `merged`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from itertools import pairwise
+from typing import Final, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from memlane.errors import EmbeddingSpaceError
-from memlane.layout import in_namespace, to_minutes
+from memlane.layout import EPOCH, in_namespace, to_minutes
 from memlane.metadata import record_fields
-from memlane.protocols import Candidates, IndexedRecord, RecordPart, Terms, Vector, VectorQuery
+from memlane.protocols import (
+    Candidates,
+    Codes,
+    IndexedRecord,
+    Integers,
+    RecordPart,
+    Terms,
+    Vector,
+    VectorQuery,
+)
 from memlane.types import MemoryRecord
 
-__all__ = ("candidates_of", "cosine_distances", "meets")
+__all__ = ("TimedCandidates", "candidates_of", "cosine_distances", "meets", "merged")
+
+_Name: TypeAlias = tuple[str, str, bool, int]
 
 _NOWHERE: Final = -1  # the code of no actor and of no session
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedCandidates(Candidates):
+    """Candidates that can be joined with those of another query: places and codes have a meaning.
+
+    Args:
+        stored: int64 (n,): microseconds since the epoch of `layout` at which each row's record was
+            first stored.
+        session_names: What the codes in `sessions` stand for; equal names are equal sessions.
+    """
+
+    stored: Integers
+    session_names: Sequence[str]
 
 
 def meets(record: MemoryRecord, query: VectorQuery) -> bool:
@@ -146,3 +175,130 @@ def _matrix(vectors: list[Vector]) -> Vector:
             remedy="store and query with one embedder per space",
         )
     return np.stack(vectors).astype(np.float32, copy=False)
+
+
+def merged(first: Candidates, second: Candidates) -> Candidates:
+    """Return the candidates of two queries of one reach as one table, each row once.
+
+    Records are in the order of `stored`, and of their ids where that is the same: ids of ours
+    rise. Answers that are neither timed nor have their records cannot be joined: then it is the
+    first alone.
+    """
+    known = set(_names(first))
+    fresh = [row for row, name in enumerate(_names(second)) if name not in known]
+    one, other = _timed(first), _timed(second)
+    if not fresh or one is None or other is None:
+        return first
+    count = len(one)
+    # Rows of the second follow those of the first in what is indexed below.
+    moments = [*one.stored.tolist(), *other.stored.tolist()]
+    names = [*_names(one), *_names(other)]
+    rows = sorted(
+        [*range(count), *(count + row for row in fresh)], key=lambda row: (moments[row], names[row])
+    )
+    chosen = np.array(rows, dtype=np.int64)
+    order, last = np.zeros(len(rows), dtype=np.int64), None
+    place = -1
+    for at, row in enumerate(rows):
+        if names[row][:3] != last:
+            last, place = names[row][:3], place + 1
+        order[at] = place
+    actors, actor_names = _joined_codes(
+        (one.actors, one.actor_names), (other.actors, other.actor_names)
+    )
+    sessions, session_names = _joined_codes(
+        (one.sessions, one.session_names), (other.sessions, other.session_names)
+    )
+    texts = _slices(one) + _slices(other)
+    offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+    np.cumsum([len(texts[row]) for row in rows], out=offsets[1:])
+    records = None
+    if one.records is not None and other.records is not None:
+        records = _Rows(one.records, other.records, rows)
+    return TimedCandidates(
+        record_ids=[names[row][0] for row in rows],
+        agents=[None if names[row][2] else names[row][1] for row in rows],
+        parts=np.concatenate([one.parts, other.parts])[chosen],
+        spans=np.concatenate([one.spans, other.spans])[chosen],
+        distances=np.concatenate([one.distances, other.distances])[chosen],
+        terms=_joined([texts[row] for row in rows]),
+        offsets=offsets,
+        actors=actors[chosen],
+        actor_names=actor_names,
+        sessions=sessions[chosen],
+        order=order,
+        occurred=np.concatenate([one.occurred, other.occurred])[chosen],
+        complete=one.complete,
+        records=records,
+        stored=np.array(moments, dtype=np.int64)[chosen],
+        session_names=session_names,
+    )
+
+
+class _Rows(Sequence[MemoryRecord]):
+    """Records of two answers, in another order; each is looked at when it is asked for."""
+
+    def __init__(
+        self, first: Sequence[MemoryRecord], second: Sequence[MemoryRecord], rows: Sequence[int]
+    ) -> None:
+        self._first = first
+        self._second = second
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, place: int) -> MemoryRecord: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[MemoryRecord]: ...
+    def __getitem__(self, place: int | slice) -> MemoryRecord | Sequence[MemoryRecord]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        row, count = self._rows[place], len(self._first)
+        return self._first[row] if row < count else self._second[row - count]
+
+
+def _names(candidates: Candidates) -> list[_Name]:
+    """Return what tells rows of one user apart; the id first, for sorting."""
+    return [
+        (record_id, agent or "", agent is None, part)
+        for record_id, agent, part in zip(
+            candidates.record_ids, candidates.agents, candidates.parts.tolist(), strict=True
+        )
+    ]
+
+
+def _timed(candidates: Candidates) -> TimedCandidates | None:
+    if isinstance(candidates, TimedCandidates):
+        return candidates
+    records = candidates.records
+    if records is None:
+        return None
+    sessions: dict[str, int] = {}
+    codes = [_code(sessions, record.scope.session) for record in records]
+    given = {field.name: getattr(candidates, field.name) for field in fields(Candidates)}
+    given["sessions"] = np.array(codes, dtype=np.int32)
+    return TimedCandidates(
+        **given,
+        stored=np.array(
+            [(record.stored_at - EPOCH) // _MICROSECOND for record in records], dtype=np.int64
+        ),
+        session_names=list(sessions),
+    )
+
+
+def _joined_codes(
+    first: tuple[Codes, Sequence[str]], second: tuple[Codes, Sequence[str]]
+) -> tuple[Codes, list[str]]:
+    """Return the codes of two tables as codes of one list of names."""
+    both = dict.fromkeys([*first[1], *second[1]])
+    places = {name: place for place, name in enumerate(both)}
+    # One more at the end: it is what the code of nobody, -1, picks.
+    new = np.array([*(places[name] for name in second[1]), _NOWHERE], dtype=np.int32)
+    return np.concatenate([first[0], new[second[0]]]), list(places)
+
+
+def _slices(candidates: Candidates) -> list[Terms]:
+    edges = candidates.offsets.tolist()
+    return [candidates.terms[start:end] for start, end in pairwise(edges)]

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from memlane.types import MemoryRecord
 
 __all__ = (
+    "AccessDeniedError",
     "BackendError",
     "ConflictError",
+    "CredentialsError",
     "DeadlineExceededError",
     "EmbeddingSpaceError",
     "InvalidCursorError",
@@ -32,9 +34,16 @@ __all__ = (
     "MissingExtraError",
     "NotFoundError",
     "PartialWriteError",
+    "QuotaExceededError",
+    "RequestRejectedError",
     "ScopeError",
+    "ServiceError",
     "StoreFileError",
     "StoreLockedError",
+    "StoreNotFoundError",
+    "TenantNotOnboardedError",
+    "ThrottledError",
+    "UnavailableError",
     "ValidationError",
     "hashed_user",
     "naming",
@@ -135,6 +144,90 @@ class StoreFileError(BackendError, OSError):
 
 class StoreLockedError(BackendError, TimeoutError):
     """Another process kept the store file locked for longer than the busy timeout."""
+
+
+class ServiceError(BackendError):
+    """A cloud service refused a request, or could not be asked.
+
+    Args:
+        reason: What failed.
+        service: Which one, such as `s3vectors`.
+        wire_operation: What was asked of it, such as `QueryVectors`; the verb is `operation`.
+        code: Its own name for the failure; None when no answer came.
+        status: The HTTP status; None when no answer came.
+        request_id: What the service's support asks for.
+        detail: The service's own words, without credentials; they may name a role and a resource.
+        operation: The verb that was asked for.
+        scope: Whose memory it was about.
+        remedy: What to do about it.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        service: str | None = None,
+        wire_operation: str | None = None,
+        code: str | None = None,
+        status: int | None = None,
+        request_id: str | None = None,
+        detail: str | None = None,
+        operation: str | None = None,
+        scope: Scope | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(reason, operation=operation, scope=scope, remedy=remedy)
+        self.service = service
+        self.wire_operation = wire_operation
+        self.code = code
+        self.status = status
+        self.request_id = request_id
+        self.detail = detail
+
+    def anew(self) -> Self:
+        """Return the same error for another caller, about nobody's memory yet."""
+        return type(self)(
+            self.reason,
+            service=self.service,
+            wire_operation=self.wire_operation,
+            code=self.code,
+            status=self.status,
+            request_id=self.request_id,
+            detail=self.detail,
+            remedy=self.remedy,
+        )
+
+
+class ThrottledError(ServiceError):
+    """The service had no capacity for longer than the call could wait."""
+
+
+class UnavailableError(ServiceError, ConnectionError):
+    """The service could not be reached, or answered with failures only."""
+
+
+class AccessDeniedError(ServiceError, PermissionError):
+    """The credentials do not allow it. Whether the thing exists is not said."""
+
+
+class RequestRejectedError(ServiceError, ValueError):
+    """The service found the request invalid; nothing was done."""
+
+
+class QuotaExceededError(ServiceError):
+    """A quota of the account or of the store is used up."""
+
+
+class StoreNotFoundError(ServiceError, LookupError):
+    """The bucket, or the model, that the client was made for does not exist."""
+
+
+class TenantNotOnboardedError(ServiceError, LookupError):
+    """The tenant has no index yet. `memlane onboard TENANT` makes it."""
+
+
+class CredentialsError(ServiceError):
+    """No valid credentials could be had: nobody to ask, an expired token, or a failing service."""
 
 
 class LoopError(MemlaneError, RuntimeError):

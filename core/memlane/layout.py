@@ -7,6 +7,7 @@ version. The older tools' names are kept where the thing is the same, so that th
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -22,6 +23,7 @@ __all__ = (
     "EPOCH",
     "MAX_NAMESPACE_BYTES",
     "VectorKey",
+    "agent_prefix",
     "check_kind",
     "check_record_id",
     "check_record_ids",
@@ -33,9 +35,11 @@ __all__ = (
     "normalize_namespace",
     "owner_prefix",
     "parse_vector_key",
+    "record_key",
     "tenant_code",
     "to_minutes",
     "ulid",
+    "ulid_time",
     "user_code",
     "vector_key",
 )
@@ -56,6 +60,9 @@ _PLAIN_TENANT = lazy(r"[a-z0-9](?:[.-]?[a-z0-9])*")
 _SLUG_CHARS = lazy(r"[^a-z0-9]+")
 _KIND = lazy(r"[a-z0-9](?:[a-z0-9_.-]{0,30}[a-z0-9])?")
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_ULID = lazy(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
+_ULID_CHARS = 26
+_ULID_TIME_CHARS = 10
 _ID_SAFE = " !$&'()*+,;=:@-._~"
 _OWNER_CHARS = 20
 _AGENT_CHARS = 16  # 80 bits: with 40, two agents that share a key are found in seconds
@@ -116,17 +123,37 @@ def index_name(code: str) -> str:
     return f"memory-{code}"
 
 
+# The same few users ask again and again, and a hash costs more than a row of an answer.
+@functools.lru_cache(maxsize=4096)
+def _owner_prefix(tenant: str | None, user: str) -> str:
+    return f"{_base32(_digest(tenant, user), _OWNER_CHARS)}/"
+
+
+@functools.lru_cache(maxsize=1024)
+def _agent_segment(agent: str | None) -> str:
+    return f"{_base32(_digest(agent), _AGENT_CHARS)}/"
+
+
 def owner_prefix(scope: Scope) -> str:
     """Return the key prefix that all records of a tenant's user share, ending in "/"."""
-    return f"{_base32(_digest(scope.tenant, scope.user), _OWNER_CHARS)}/"
+    return _owner_prefix(scope.tenant, scope.user)
+
+
+def agent_prefix(scope: Scope) -> str:
+    """Return the key prefix that the records of a user's agent share, ending in "/"."""
+    return owner_prefix(scope) + _agent_segment(scope.agent)
+
+
+def record_key(prefix: str, record_id: str) -> str:
+    """Return the key of a record of the agent that `agent_prefix` is of."""
+    # "#" and "/" are escaped in the id, so no id can pose as a window or as another agent's.
+    return prefix + quote(record_id, safe=_ID_SAFE)
 
 
 def vector_key(scope: Scope, record_id: str, *, part: int = 0) -> str:
     """Return `{owner}/{agent}/{id}` for a record, with `#w{part}` for one of its windows."""
-    agent = _base32(_digest(scope.agent), _AGENT_CHARS)
-    # "#" and "/" are escaped in the id, so no id can pose as a window or as another agent's.
     suffix = f"#w{part}" if part else ""
-    return f"{owner_prefix(scope)}{agent}/{quote(record_id, safe=_ID_SAFE)}{suffix}"
+    return f"{record_key(agent_prefix(scope), record_id)}{suffix}"
 
 
 class VectorKey(NamedTuple):
@@ -154,6 +181,16 @@ def ulid(milliseconds: int, entropy: int) -> str:
     """Return a ULID: 48 bits of Unix time in ms and 80 bits of entropy, 26 sortable characters."""
     value = ((milliseconds & (2**48 - 1)) << 80) | (entropy & (2**80 - 1))
     return "".join(_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def ulid_time(text: str) -> int | None:
+    """Return the milliseconds of Unix time that a ULID begins with; None for other ids."""
+    if len(text) != _ULID_CHARS or not _ULID().fullmatch(text):
+        return None
+    value = 0
+    for char in text[:_ULID_TIME_CHARS]:
+        value = value << 5 | _CROCKFORD.index(char)
+    return value
 
 
 def idempotent_id(key: str) -> str:

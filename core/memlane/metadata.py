@@ -22,7 +22,10 @@ from memlane.types import MemoryRecord
 
 __all__ = (
     "NON_FILTERABLE",
+    "NO_AGENT",
+    "agent_form",
     "from_metadata",
+    "id_form",
     "payload_bytes",
     "record_fields",
     "to_metadata",
@@ -30,8 +33,8 @@ __all__ = (
 )
 
 
-NON_FILTERABLE: Final = ("content", "stored_at", "payload")
-"""Keys an index of ours is created with as non-filterable: text and exact forms."""
+NON_FILTERABLE: Final = ("content", "stored_at", "payload", "row")
+"""Keys an index of ours is created with as non-filterable: text, exact forms, ranking columns."""
 
 MAX_FILTERABLE_ID_BYTES = 64
 """Longer ids are filtered by hash; the exact form is in the payload."""
@@ -50,9 +53,10 @@ _WIRE: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 _RESERVED: Final = frozenset(
-    {*_WIRE.values(), *NON_FILTERABLE, "user_id", "expires", "space", "part"}
+    {*_WIRE.values(), *NON_FILTERABLE, "user_id", "owner", "expires", "space", "part"}
 )
-_NO_AGENT: Final = "default"  # the older tools' word for records of no agent
+NO_AGENT: Final = "default"
+"""The older tools' word for records of no agent."""
 
 
 def wire_name(field: str) -> str:
@@ -62,7 +66,8 @@ def wire_name(field: str) -> str:
     return f"~{field}" if field in _RESERVED or field.startswith("~") else field
 
 
-def _id_form(value: str) -> str:
+def id_form(value: str) -> str:
+    """Return what a user, a session or an actor is filtered by: itself, or a hash if it is long."""
     if len(value.encode("utf-8")) <= MAX_FILTERABLE_ID_BYTES and not value.startswith("#"):
         return value
     return _hashed_form(value)
@@ -73,11 +78,12 @@ def _hashed_form(value: str) -> str:
     return "#" + base64.b32encode(digest).decode().lower()[:26]
 
 
-def _agent_form(agent: str | None) -> str:
+def agent_form(agent: str | None) -> str:
+    """Return what an agent, or none, is filtered by."""
     if agent is None:
-        return _NO_AGENT
+        return NO_AGENT
     # An agent that is called like no agent would meet every filter for none.
-    return _hashed_form(agent) if agent == _NO_AGENT else _id_form(agent)
+    return _hashed_form(agent) if agent == NO_AGENT else id_form(agent)
 
 
 def record_fields(record: MemoryRecord) -> dict[str, Any]:
@@ -86,8 +92,10 @@ def record_fields(record: MemoryRecord) -> dict[str, Any]:
     fields["@kind"] = record.kind
     fields["@source"] = record.source
     fields["@namespace"] = record.namespace
-    fields["@occurred_at"] = to_minutes(record.occurred_at)
-    fields["@stored_at"] = to_minutes(record.stored_at)
+    fields["@stored_at"] = stored = to_minutes(record.stored_at)
+    fields["@occurred_at"] = (
+        stored if record.occurred_at is record.stored_at else to_minutes(record.occurred_at)
+    )
     if record.tags:
         fields["@tags"] = list(record.tags)
     named = {
@@ -99,13 +107,16 @@ def record_fields(record: MemoryRecord) -> dict[str, Any]:
 
 
 def _payload(record: MemoryRecord) -> str:
+    stored = record.stored_at
+    told = stored.isoformat()
     exact: dict[str, object] = {
         "v": record.version,
         "user": record.scope.user,
+        # Mostly one and the same, and telling a time takes as long as all else here.
         "at": [
-            record.occurred_at.isoformat(),
-            record.stored_at.isoformat(),
-            record.updated_at.isoformat(),
+            told if record.occurred_at is stored else record.occurred_at.isoformat(),
+            told,
+            told if record.updated_at is stored else record.updated_at.isoformat(),
         ],
     }
     optional: dict[str, object] = {
@@ -140,8 +151,8 @@ def to_metadata(record: MemoryRecord, *, part: int = 0) -> dict[str, Any]:
     scope = record.scope
     flat = {wire_name(key): value for key, value in record_fields(record).items()}
     flat |= {
-        "user_id": _id_form(scope.user),
-        "agent_name": _agent_form(scope.agent),
+        "user_id": id_form(scope.user),
+        "agent_name": agent_form(scope.agent),
         "space": record.space,
         "part": part,
         "content": record.text,
@@ -149,9 +160,9 @@ def to_metadata(record: MemoryRecord, *, part: int = 0) -> dict[str, Any]:
         "payload": _payload(record),
     }
     if scope.session is not None:
-        flat["conversation_id"] = _id_form(scope.session)
+        flat["conversation_id"] = id_form(scope.session)
     if record.actor is not None:
-        flat["actor"] = _id_form(record.actor)
+        flat["actor"] = id_form(record.actor)
     if record.expires_at is not None:
         # Rounded up: a filter may keep a record a minute too long, never drop one too early.
         flat["expires"] = to_minutes(record.expires_at) + 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -19,6 +19,8 @@ __all__ = (
     "Candidates",
     "Capabilities",
     "Clock",
+    "CredentialProvider",
+    "Credentials",
     "Embedder",
     "EmbeddingSpace",
     "IndexedRecord",
@@ -26,8 +28,11 @@ __all__ = (
     "RecordPart",
     "ScanPage",
     "SupportsActors",
+    "SupportsAdmin",
     "SupportsClose",
+    "SupportsEnter",
     "SupportsScrub",
+    "SupportsWarm",
     "VectorBackend",
     "VectorQuery",
 )
@@ -105,6 +110,37 @@ class Embedder(Protocol):
 
     async def embed(self, inputs: Sequence[str], *, purpose: Purpose) -> Vector:
         """Return float32 of shape (len(inputs), dimensions), a row per text, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What a request is signed with. Its text shows no secret.
+
+    Args:
+        access_key: The key's id.
+        secret_key: The key itself.
+        session_token: What temporary credentials carry besides.
+        expires_at: When they end, aware; None for never.
+    """
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
+    expires_at: datetime | None = None
+
+
+@runtime_checkable
+class CredentialProvider(Protocol):
+    """Fetches credentials for a scope's tenant. It fetches only: the cache around it refreshes."""
+
+    async def __call__(self, scope: Scope) -> Credentials:
+        """Return fresh credentials.
+
+        Raises:
+            IsolationError: What came is another tenant's.
+            CredentialsError: None can be had.
+        """
         ...
 
 
@@ -327,4 +363,35 @@ class SupportsClose(Protocol):
 
     async def aclose(self) -> None:
         """Finish what was accepted, then release everything; may be called twice."""
+        ...
+
+
+@runtime_checkable
+class SupportsEnter(Protocol):
+    """A part that works cheaper on a loop it was introduced to."""
+
+    async def enter(self) -> None:
+        """Let the calling event loop have connections of its own until `aclose`."""
+        ...
+
+
+@runtime_checkable
+class SupportsWarm(Protocol):
+    """A backend that can begin, while a text is embedded, what a query will need."""
+
+    def warm(self, scope: Scope) -> None:
+        """Begin to fetch what is missing for `scope`; never waits and never fails."""
+        ...
+
+
+@runtime_checkable
+class SupportsAdmin(Protocol):
+    """A backend whose tenants are made and kept by somebody with more rights than they have."""
+
+    async def onboard(self, *, scope: Scope, space: EmbeddingSpace) -> bool:
+        """Make what a tenant needs; False when it was there. May be called again at any time."""
+        ...
+
+    async def sweep(self, *, scope: Scope, now: datetime) -> int:
+        """Delete the tenant's records that expired at or before `now` and return how many."""
         ...

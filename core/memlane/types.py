@@ -222,9 +222,13 @@ class RetrievalOptions:
         min_relevance: 0..1; answer nothing at all when no match is so relevant. 0.5 is a fair
             value, see docs/concepts. A model whose scale is not known is measured once, with 120
             short texts.
+        candidates: Nearest records asked of the backend before ranking, from 1 to 10,000; never
+            fewer than the answer's limit. None is 100. A backend that looks at every record
+            anyway may rank more.
     """
 
     include_agents: bool = False
     only_session: bool = False
     namespaces: tuple[NamespaceQuery, ...] = ()
     min_relevance: float | None = None
+    candidates: int | None = None

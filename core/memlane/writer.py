@@ -115,7 +115,9 @@ class Writer:
         self, planned: Sequence[_Planned], scope: Scope, durable: dict[str, MemoryRecord]
     ) -> None:
         """Store what is not there yet, adding to `durable` what is, record by record."""
-        durable |= await self._known(planned, scope)
+        known = await self._known(planned, scope)
+        # What an earlier batch of this very call wrote stays what it was: no copy of it.
+        durable |= {id_: record for id_, record in known.items() if id_ not in durable}
         fresh: dict[str, _Planned] = {}
         for plan in planned:
             if plan.record.id not in durable:

@@ -6,8 +6,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from memlane.aws.bedrock import BedrockEmbedder
+from memlane.aws.bedrock.models import MODELS
+from memlane.aws.credentials import HostCredentials, StaticCredentials
+from memlane.aws.plane import DataPlane
 from memlane.local import MiniLMEmbedder
 from memlane.testing import EmbedderConformance, HashingEmbedder
+from memlane.testing.emulator import Emulator
+
+pytest_plugins = ["memlane.testing.emulator.fixtures"]
 
 
 class TestHashingEmbedder(EmbedderConformance):
@@ -32,3 +39,23 @@ class TestMiniLMEmbedder(EmbedderConformance):
         opened = MiniLMEmbedder()
         yield opened
         await opened.aclose()
+
+
+class TestBedrockEmbedder(EmbedderConformance):
+    """Every model that is known, as the emulator plays it."""
+
+    @pytest.fixture(
+        params=[(model.name, dimensions) for model in MODELS for dimensions in model.dimensions],
+        ids=lambda chosen: f"{chosen[0]}-{chosen[1]}",
+    )
+    async def embedder(
+        self, request: pytest.FixtureRequest, emulator: Emulator
+    ) -> AsyncIterator[BedrockEmbedder]:
+        model, dimensions = request.param
+        admin = StaticCredentials(emulator.admin.access_key, emulator.admin.secret_key)
+        plane = DataPlane(region=emulator.region, endpoint_urls={"*": emulator.url})
+        await plane.enter()
+        yield BedrockEmbedder(
+            model, plane=plane, credentials=HostCredentials(admin), dimensions=dimensions
+        )
+        await plane.aclose()

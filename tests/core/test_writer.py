@@ -203,6 +203,19 @@ async def test_a_first_failure_is_the_failure_itself(
     assert await _texts(backend) == []
 
 
+async def test_an_event_told_twice_is_stored_once_and_said_so(
+    backend: FailingBackend, clock: FakeClock
+) -> None:
+    """Met again in a later batch, it is still one that this very call stored."""
+    event = NewMemory(content="e1", idempotency_key="1")
+    backend.fail("upsert", BackendError("the disk is full"), after=1)
+    with pytest.raises(PartialWriteError) as caught:
+        await _writer(backend, clock, batch=1).store_many(
+            [event, event, NewMemory(content="more")], scope=ADA
+        )
+    assert [record.text for record in caught.value.stored] == ["e1", "e1"]
+
+
 @settings(deadline=None, max_examples=60)
 @given(plans, st.integers(1, 5), st.integers(0, 8))
 async def test_the_error_and_the_store_agree(

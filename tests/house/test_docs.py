@@ -8,16 +8,22 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from memlane.testing.emulator import Emulator
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# Run by themselves: the whole test suite, and an installation from a package index.
-_ELSEWHERE = ("make ", "pip install ", "PYTHON=")
+# Run by themselves: the whole test suite, an installation from a package index, a server.
+_ELSEWHERE = ("make ", "pip install ", "PYTHON=", "memlane emulator")
+
+_BUCKETS = ("my-memory",)
 
 _RUNNER = """
 import ast, asyncio, inspect, json, sys
@@ -40,10 +46,25 @@ def _blocks(page: Path) -> list[tuple[str, int, str]]:
     ]
 
 
+@contextmanager
+def _surroundings(page: Path, home: Path) -> Generator[dict[str, str]]:
+    """A folder of one's own and, where the page is about AWS, what the emulator exports."""
+    if "s3vectors://" not in page.read_text():
+        yield _environment(home)
+        return
+    with Emulator.launch() as emulator:
+        for bucket in _BUCKETS:
+            emulator.blocking.create_bucket(bucket)
+        yield {**_environment(home), **emulator.environment()}
+
+
 def _environment(home: Path) -> dict[str, str]:
     bin_folder = str(Path(sys.executable).parent)
+    kept = {
+        key: told for key, told in os.environ.items() if not key.startswith(("MEMLANE_", "AWS_"))
+    }
     return {
-        **{key: value for key, value in os.environ.items() if not key.startswith("MEMLANE_")},
+        **kept,
         "HOME": str(home),
         "XDG_DATA_HOME": str(home / "data"),
         "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
@@ -67,39 +88,46 @@ def test_python_blocks_run(page: Path, tmp_path: Path) -> None:
     ]
     if not blocks:
         return
-    done = subprocess.run(
-        [sys.executable, "-c", _RUNNER],
-        input=json.dumps(blocks),
-        cwd=tmp_path,
-        env=_environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    with _surroundings(page, tmp_path) as environment:
+        done = subprocess.run(
+            [sys.executable, "-c", _RUNNER],
+            input=json.dumps(blocks),
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_console_blocks_run(page: Path, tmp_path: Path) -> None:
     """The commands of a page succeed, one after the other, in one empty folder."""
-    for language, line, code in _blocks(page):
-        if language != "console":
-            continue
-        for typed in code.splitlines():
-            if not typed.startswith("$ ") or typed[2:].startswith(_ELSEWHERE):
-                continue
+    typed = [
+        (line, typed[2:])
+        for language, line, code in _blocks(page)
+        if language == "console"
+        for typed in code.splitlines()
+        if typed.startswith("$ ") and not typed[2:].startswith(_ELSEWHERE)
+    ]
+    if not typed:
+        return
+    with _surroundings(page, tmp_path) as environment:
+        for line, command in typed:
             done = subprocess.run(
-                ["sh", "-c", typed[2:]],
+                ["sh", "-c", command],
                 cwd=tmp_path,
-                env=_environment(tmp_path),
+                env=environment,
                 capture_output=True,
                 text=True,
                 timeout=120,
                 check=False,
                 stdin=subprocess.DEVNULL,
             )
-            assert done.returncode == 0, f"{page.name}:{line}: {typed}\n{done.stdout}{done.stderr}"
+            where = f"{page.name}:{line}: {command}"
+            assert done.returncode == 0, f"{where}\n{done.stdout}{done.stderr}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

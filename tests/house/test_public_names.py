@@ -12,15 +12,20 @@ from pathlib import Path
 import pytest
 
 import memlane
-from memlane import MemoryClient, ScopedMemory
+from memlane import MemoryClient, ScopedMemory, errors
 from memlane_plain import SyncMemoryClient
 
 PACKAGES = (
     "memlane",
+    "memlane.aws",
+    "memlane.aws.bedrock",
+    "memlane.aws.credentials",
+    "memlane.aws.s3vectors",
     "memlane.local",
     "memlane.retrieval",
     "memlane.runtime",
     "memlane.testing",
+    "memlane.testing.emulator",
     "memlane_plain",
     "memlane_strands",
     "memlane_langchain",
@@ -32,7 +37,8 @@ CONTRACT = {
 }  # fmt: skip
 
 VENDORS = (
-    "onnxruntime", "tokenizers", "boto3", "botocore", "aioboto3", "aiohttp", "strands",
+    "onnxruntime", "tokenizers", "boto3", "botocore", "aioboto3", "aiobotocore", "aiohttp",
+    "orjson", "strands",
     "langchain_core", "langgraph", "typer", "rich", "pydantic", "trio", "sqlite3",
 )  # fmt: skip
 
@@ -54,6 +60,7 @@ def test_all_is_sorted_and_complete(name: str) -> None:
         key
         for key, value in vars(module).items()
         if not key.startswith("_")
+        and key != "TYPE_CHECKING"
         and not inspect.ismodule(value)
         and getattr(value, "__module__", name).partition(".")[0].startswith("memlane")
     }
@@ -87,6 +94,28 @@ def test_importing_loads_no_vendor() -> None:
         f"print(json.dumps({{n: n in sys.modules for n in {VENDORS!r}}}))"
     )
     assert [name for name, loaded in found.items() if loaded] == []
+
+
+def test_each_error_is_exported_and_explained() -> None:
+    """What a caller may catch can be imported from memlane, and troubleshooting says what to do."""
+    kinds = {name for name in errors.__all__ if isinstance(getattr(errors, name), type)} - {
+        "MemlaneError"
+    }
+    assert kinds <= set(memlane.__all__)
+    pages = "".join(Path("docs", name).read_text() for name in ("troubleshooting.md", "aws.md"))
+    cloud = {name for name in kinds if issubclass(getattr(errors, name), errors.ServiceError)}
+    assert {name for name in cloud if name not in pages} == set()
+
+
+def test_the_cloud_is_imported_by_the_name() -> None:
+    """`import memlane.aws` costs nothing, one name of it what that name needs, and no botocore."""
+    found = _isolated(
+        "import sys, json, memlane.aws\n"
+        "before = 'aiohttp' in sys.modules\n"
+        "from memlane.aws import BedrockEmbedder, S3VectorsBackend, StaticCredentials\n"
+        "print(json.dumps({'before': before, 'botocore': 'botocore' in sys.modules}))"
+    )
+    assert found == {"before": False, "botocore": False}
 
 
 def test_importing_reads_no_environment_and_touches_no_file() -> None:

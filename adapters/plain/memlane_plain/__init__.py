@@ -2,6 +2,6 @@
 
 from memlane_plain.connection import connect, connect_with
 from memlane_plain.settings import Settings
-from memlane_plain.sync import SyncMemoryClient
+from memlane_plain.sync import SyncMemoryClient, SyncTenantAdmin
 
-__all__ = ("Settings", "SyncMemoryClient", "connect", "connect_with")
+__all__ = ("Settings", "SyncMemoryClient", "SyncTenantAdmin", "connect", "connect_with")

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from memlane import Limits, MemoryClient, Tenancy, ValidationError
 from memlane.local import InMemoryBackend, MiniLMEmbedder, SqliteBackend
-from memlane.protocols import Clock, Embedder, SupportsClose
+from memlane.protocols import (
+    Clock,
+    CredentialProvider,
+    Embedder,
+    SupportsClose,
+    VectorBackend,
+)
 from memlane_plain.settings import Settings
 
-__all__ = ("connect", "connect_with")
+if TYPE_CHECKING:
+    from memlane.aws.credentials import HostProvider
 
-_SQLITE = "sqlite:///"
-_MEMORY = "memory://"
+__all__ = ("connect", "connect_with", "embedder_with")
+
+_SQLITE: Final = "sqlite:///"
+_MEMORY: Final = "memory://"
 
 
-def _backend(settings: Settings) -> InMemoryBackend | SqliteBackend:
+class _Parts(NamedTuple):
+    backend: VectorBackend
+    embedder: Embedder
+    owned: list[SupportsClose]
+
+
+def _local_backend(settings: Settings) -> InMemoryBackend | SqliteBackend:
     url = settings.url
     if url == _MEMORY:
         return InMemoryBackend()
@@ -28,26 +46,74 @@ def _backend(settings: Settings) -> InMemoryBackend | SqliteBackend:
     raise ValidationError(
         f"no store is known for the scheme {scheme!r}" if scheme else "the url names no store",
         operation="connect",
-        remedy="pass 'sqlite:///memory.db' or 'memory://'",
+        remedy="pass 'sqlite:///memory.db', 'memory://' or 's3vectors://bucket'",
     )
 
 
+def _put_together(
+    settings: Settings,
+    embedder: Embedder | None,
+    provider: CredentialProvider | None,
+    host: HostProvider | None,
+    clock: Clock | None,
+) -> _Parts:
+    place = settings.place
+    remote = embedder is None and not settings.uses_local_model
+    owned: list[SupportsClose] = []
+    backend: VectorBackend
+    if place is not None or remote:
+        # What is signed and sent is imported by those who sign and send.
+        from memlane_plain import composition  # noqa: PLC0415
+
+        shared = composition.aws_parts(settings.aws, host=host, clock=clock)
+        if remote:
+            embedder = composition.aws_embedder(shared, settings.aws)
+        if place is not None:
+            backend = cloud = composition.aws_backend(
+                shared, settings, place=place, provider=provider, clock=clock
+            )
+            owned.append(cloud)
+        else:
+            backend = local = _local_backend(settings)
+            owned.append(local)
+        owned.append(shared.plane)
+    else:
+        backend = local = _local_backend(settings)
+        owned.append(local)
+    if embedder is None:
+        embedder = mini = MiniLMEmbedder(threads=settings.embedding_threads)
+        owned.append(mini)
+    return _Parts(backend, embedder, owned)
+
+
+@asynccontextmanager
+async def embedder_with(settings: Settings) -> AsyncGenerator[Embedder]:
+    """Lend the embedder that a client made from settings would have."""
+    parts = _put_together(settings, None, None, None, None)
+    try:
+        yield parts.embedder
+    finally:
+        for part in parts.owned:
+            await part.aclose()
+
+
 def connect_with(
-    settings: Settings, *, embedder: Embedder | None = None, clock: Clock | None = None
+    settings: Settings,
+    *,
+    embedder: Embedder | None = None,
+    credentials: CredentialProvider | None = None,
+    host_credentials: HostProvider | None = None,
+    clock: Clock | None = None,
 ) -> MemoryClient:
     """Return a client made from settings. Nothing is opened before its first call."""
-    backend = _backend(settings)
-    owned: list[SupportsClose] = [backend]
-    if embedder is None:
-        embedder = model = MiniLMEmbedder(threads=settings.embedding_threads)
-        owned.append(model)
+    parts = _put_together(settings, embedder, credentials, host_credentials, clock)
     return MemoryClient(
-        backend=backend,
-        embedder=embedder,
+        backend=parts.backend,
+        embedder=parts.embedder,
         tenancy=settings.tenancy,
         clock=clock,
         limits=settings.limits,
-        owned=owned,
+        owned=parts.owned,
     )
 
 
@@ -61,36 +127,96 @@ def connect(
     embedding_threads: int | None = None,
     busy_timeout: float | None = None,
     cache_bytes: int | None = None,
+    role_arn: str | None = None,
+    eraser_role_arn: str | None = None,
+    external_id: str | None = None,
+    credentials: CredentialProvider | None = None,
+    host_credentials: HostProvider | None = None,
+    region: str | None = None,
+    profile: str | None = None,
+    embedding_model: str | None = None,
+    base_model: str | None = None,
+    dimensions: int | None = None,
+    endpoint_url: str | Mapping[str, str] | None = None,
+    concurrency: int | None = None,
+    auto_onboard: bool | None = None,
 ) -> MemoryClient:
     """Return a client for a store; usable with or without `async with`.
 
-    Nothing is opened before the first call. What is not given here comes from `MEMLANE_URL` and
-    `MEMLANE_TENANCY`, then from defaults: a SQLite file in the platform's data folder.
+    Nothing is opened before the first call. What is not given here comes from the environment
+    (`MEMLANE_URL`, `MEMLANE_TENANCY` and, in AWS, its own variables and `MEMLANE_ROLE_ARN`,
+    `MEMLANE_EMBEDDING_MODEL` and the like), then from defaults: a SQLite file in the platform's
+    data folder.
 
     Args:
-        url: "sqlite:///memory.db" (relative), "sqlite:////var/lib/memory.db" (absolute) or
-            "memory://".
+        url: "sqlite:///memory.db" (relative), "sqlite:////var/lib/memory.db" (absolute),
+            "memory://", "s3vectors://bucket" (an index for each tenant, reached with credentials
+            of that tenant) or "s3vectors://bucket/index" (one index for all, which IAM does not
+            divide).
         tenancy: Whether a scope must, may or must not name a tenant.
         limits: Bounds the client keeps.
-        embedder: Another model than the local one; it is not closed by the client.
+        embedder: Another model than the usual one; it is not closed by the client.
         clock: When it is.
         embedding_threads: Threads the local model runs on; 2 if left out.
         busy_timeout: Seconds to wait for a file another process holds; 5 if left out.
         cache_bytes: Memory for what was read of recently used scopes, about 1.7 KB a record and
             window of a long one; 64 MiB if left out, 0 for none.
+        role_arn: The role assumed for each tenant, tagged with it.
+        eraser_role_arn: The role assumed to delete, where `role_arn` may not.
+        external_id: What the role's trust policy asks for.
+        credentials: Another way to a tenant's credentials than assuming `role_arn`.
+        host_credentials: The host's own, from elsewhere than the environment or a profile.
+        region: Where the bucket and the model are.
+        profile: The profile of AWS's configuration whose credentials the host has.
+        embedding_model: A model of Bedrock, for any store, or "local" for the built-in one.
+        base_model: The model behind an ARN that does not say it.
+        dimensions: Components a vector; what is usual for the model if left out.
+        endpoint_url: Where AWS is in place of AWS: for all services, or by service.
+        concurrency: Requests at once; 128 if left out.
+        auto_onboard: Make a tenant's index when it is missing, with the host's credentials.
 
     Raises:
-        ValidationError: The url names no store that is known.
+        ValidationError: The url names no store that is known, or what it needs is missing.
+        MissingExtraError: An optional package that the store needs is not installed.
     """
-    settings = Settings.from_environment(url=url)
-    if tenancy is not None:
-        settings = replace(settings, tenancy=tenancy)
-    if limits is not None:
-        settings = replace(settings, limits=limits)
-    if embedding_threads is not None:
-        settings = replace(settings, embedding_threads=embedding_threads)
-    if busy_timeout is not None:
-        settings = replace(settings, busy_timeout=busy_timeout)
-    if cache_bytes is not None:
-        settings = replace(settings, cache_bytes=cache_bytes)
-    return connect_with(settings, embedder=embedder, clock=clock)
+    settings = Settings.from_environment(url=url, tenancy=tenancy)
+    aws = replace(
+        settings.aws,
+        **_given(
+            role_arn=role_arn,
+            eraser_role_arn=eraser_role_arn,
+            external_id=external_id,
+            region=region,
+            profile=profile,
+            embedding_model=embedding_model,
+            base_model=base_model,
+            dimensions=dimensions,
+            endpoint_urls={"*": endpoint_url} if isinstance(endpoint_url, str) else endpoint_url,
+            concurrency=concurrency,
+            auto_onboard=auto_onboard,
+        ),
+    )
+    if profile is not None:
+        # Named here it means more than keys that happen to be in the environment.
+        aws = replace(aws, host=None)
+    settings = replace(
+        settings,
+        aws=aws,
+        **_given(
+            limits=limits,
+            embedding_threads=embedding_threads,
+            busy_timeout=busy_timeout,
+            cache_bytes=cache_bytes,
+        ),
+    )
+    return connect_with(
+        settings,
+        embedder=embedder,
+        credentials=credentials,
+        host_credentials=host_credentials,
+        clock=clock,
+    )
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -20,17 +20,39 @@ from memlane import (
     RetrievalOptions,
     Scope,
     Source,
+    TenantAdmin,
 )
 from memlane.filters import FilterLike
 from memlane.retrieval import estimate_tokens
 from memlane.runtime import SyncBridge
 from memlane.writing import UNSET, Unset
 
-__all__ = ("SyncMemoryClient",)
+__all__ = ("SyncMemoryClient", "SyncTenantAdmin")
 
 _Matches: TypeAlias = Sequence[Match]
 _Records: TypeAlias = Sequence[MemoryRecord]
 _Ids: TypeAlias = str | Iterable[str]
+
+
+class SyncTenantAdmin:
+    """A `TenantAdmin` for code without `await`, made by `SyncMemoryClient.admin`.
+
+    Args:
+        admin: The tenant's administration.
+        bridge: Where its calls run.
+    """
+
+    def __init__(self, admin: TenantAdmin, bridge: SyncBridge) -> None:
+        self._admin = admin
+        self._bridge = bridge
+
+    def onboard(self, *, user: str | None = None) -> bool:
+        """Make what the tenant needs; False when it was there."""
+        return self._bridge.call(self._admin.onboard, user=user)
+
+    def sweep(self, *, user: str | None = None) -> int:
+        """Delete the tenant's expired records and return how many."""
+        return self._bridge.call(self._admin.sweep, user=user)
 
 
 class SyncMemoryClient:
@@ -61,6 +83,10 @@ class SyncMemoryClient:
     def close(self) -> None:
         """Finish what was accepted and close the client; may be called twice."""
         self._bridge.call(self._client.aclose)
+
+    def admin(self, tenant: str | None) -> SyncTenantAdmin:
+        """Return what is done for a tenant as a whole."""
+        return SyncTenantAdmin(self._client.admin(tenant), self._bridge)
 
     def store(
         self,

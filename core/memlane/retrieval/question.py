@@ -6,11 +6,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from memlane.lexical import STOP_WORDS, terms, words
+from memlane.patterns import lazy
 from memlane.protocols import Terms
 from memlane.retrieval.dates import asks_when
 
-__all__ = ("Question", "read_question")
+__all__ = ("Question", "read_question", "unread_question")
 
 # Roles are not names: taking them out of a query would take meaning out of it.
 _ROLES = frozenset({"user", "assistant", "system", "tool", "human", "ai", "agent", "bot", "me"})
@@ -21,6 +24,8 @@ _ASKING = frozenset({"ask", "asked", "asking", "question", "questions", "wondere
 _SHORTEST_NAME = 2
 _SENTENCE_ENDS = '.!?:;"\u201c('
 _GAP = "\0"
+_SPACED_STOP = lazy(r"\s+([?.!,;:])")
+_NO_TERMS: Terms = np.zeros(0, dtype=np.uint32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +83,20 @@ def _take_out(form: str, text: str, *, cased: bool) -> tuple[str, bool]:
     return "".join([*pieces, text[at:]]), bool(pieces)
 
 
+def _tidy(text: str) -> str:
+    """Return what is embedded of a text: without the space that a name or an author left."""
+    tidy = " ".join(text.split())
+    return _SPACED_STOP().sub(r"\1", tidy)
+
+
+def unread_question(text: str) -> Question:
+    """Return a query of which only the meaning counts: it names nobody and has no words."""
+    embedded = _tidy(text)
+    if not any(map(str.isalnum, embedded)):
+        embedded = text
+    return Question(text=text, embedded=embedded, terms=_NO_TERMS, named=(), when=False)
+
+
 def read_question(text: str, *, actors: Sequence[str]) -> Question:
     """Read a query, knowing who has spoken.
 
@@ -99,8 +118,7 @@ def read_question(text: str, *, actors: Sequence[str]) -> Question:
         rest, met = _take_out(form, rest, cased=cased)
         if met:
             named |= dict.fromkeys(sorted(forms[form]))
-    embedded = " ".join(rest.replace(_GAP, " ").split())
-    embedded = re.sub(r"\s+([?.!,;:])", r"\1", embedded)
+    embedded = _tidy(rest.replace(_GAP, " "))
     if not any(char.isalnum() for char in embedded):
         embedded = text  # nothing but names: then the names are the question
     return Question(

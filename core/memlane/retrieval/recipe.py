@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from memlane.retrieval.features import (
 from memlane.retrieval.question import Question
 from memlane.types import RetrievalMode
 
-__all__ = ("HYBRID", "Ranked", "Weights", "rank", "weights_for")
+__all__ = ("HYBRID", "Place", "Ranked", "Weights", "rank", "weights_for")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,16 @@ def weights_for(mode: RetrievalMode) -> Weights:
     return {"hybrid": HYBRID, "vector": _VECTOR, "text": _TEXT}[mode]
 
 
+class Place(NamedTuple):
+    """A record's place in an answer: the row of its best part, and what it earned."""
+
+    row: int
+    score: float
+    similarity: float
+    relevance: float | None
+    features: Mapping[str, float]
+
+
 @dataclass(frozen=True, slots=True)
 class Ranked:
     """Records in the order they answer, as columns.
@@ -85,9 +96,28 @@ class Ranked:
     relevance: Vector | None
     features: Mapping[str, Vector]
 
-    def best(self) -> list[int]:
-        """Return `rows` as numbers to index columns with."""
-        return [int(row) for row in self.rows]
+    def places(self) -> list[Place]:
+        """Return a place for each record, with plain numbers."""
+        relevance = [None] * len(self.rows) if self.relevance is None else self.relevance.tolist()
+        columns = [(name, share.tolist()) for name, share in self.features.items()]
+        return [
+            Place(
+                row,
+                score,
+                similarity,
+                relevant,
+                MappingProxyType({name: share[at] for name, share in columns if share[at]}),
+            )
+            for at, (row, score, similarity, relevant) in enumerate(
+                zip(
+                    self.rows.tolist(),
+                    self.scores.tolist(),
+                    self.similarity.tolist(),
+                    relevance,
+                    strict=True,
+                )
+            )
+        ]
 
 
 def rank(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
+import anyio
+
+from memlane import columns
 from memlane.calibration import Scale
 from memlane.embeddings import Embeddings
 from memlane.filters import Filter
@@ -13,8 +17,9 @@ from memlane.layout import in_namespace
 from memlane.metadata import record_fields
 from memlane.protocols import Candidates, SupportsActors, VectorBackend, VectorQuery
 from memlane.reader import within_reach
-from memlane.retrieval.question import Question, read_question
-from memlane.retrieval.recipe import Ranked, rank, weights_for
+from memlane.retrieval.nearest import FEW, nearest
+from memlane.retrieval.question import Question, read_question, unread_question
+from memlane.retrieval.recipe import Place, rank, weights_for
 from memlane.retrieval.subtrees import merged
 from memlane.runtime import WorkerThreads
 from memlane.scope import Reach
@@ -43,6 +48,8 @@ class Retriever:
         self._embeddings = embeddings
         self._workers = workers
         self._scale = Scale(embeddings.embedder)
+        # Asked once: looking a protocol's methods up takes longer than most of what they do.
+        self._knowing = backend if isinstance(backend, SupportsActors) else None
 
     async def answer(
         self,
@@ -54,6 +61,7 @@ class Retriever:
         mode: RetrievalMode,
         condition: Filter | None,
         min_relevance: float | None = None,
+        candidates: int | None = None,
     ) -> list[Match]:
         """Return at most `limit` matches of all the subtrees asked for, best first.
 
@@ -66,31 +74,44 @@ class Retriever:
             condition: What every match meets.
             min_relevance: Return nothing when nothing found is so relevant. Asked of the answer:
                 asked of each match it would cut what is found by its session or its owner.
+            candidates: Nearest records asked of the backend; 100 if None.
 
         Raises:
             IsolationError: The backend returned a record out of reach; nothing is returned.
         """
         found: list[Match] = []
+        most = CANDIDATES if candidates is None else candidates
         for one in asked:
-            candidates, question = await self._candidates(text, one, reach, mode, condition)
-            if not len(candidates):
+            rows, question = await self._candidates(
+                text, one, reach, mode, condition, most=max(most, one.limit)
+            )
+            if not len(rows):
                 continue
             calibration = await self._scale.get(measure=min_relevance is not None)
-            work = functools.partial(
-                rank,
-                candidates,
-                question,
-                limit=one.limit,
-                weights=weights_for(mode),
-                min_similarity=one.min_similarity,
-                calibration=calibration,
-            )
-            ranked = await self._workers.run(work)
-            found += [
-                match
-                for match in await self._matches(candidates, ranked, reach, mode)
-                if _still_meets(match.record, one.path, condition)
-            ]
+            if mode == "vector" and len(rows) <= FEW:
+                places = nearest(
+                    rows,
+                    limit=one.limit,
+                    min_similarity=one.min_similarity,
+                    calibration=calibration,
+                )
+            else:
+                work = functools.partial(
+                    _ranked,
+                    rows,
+                    question,
+                    limit=one.limit,
+                    weights=weights_for(mode),
+                    min_similarity=one.min_similarity,
+                    calibration=calibration,
+                )
+                places = await self._workers.run(work)
+            matches = await self._matches(rows, places, reach, mode)
+            if condition is not None or one.path != "/":
+                matches = [
+                    match for match in matches if _still_meets(match.record, one.path, condition)
+                ]
+            found += matches
         answer = (merged(found) if len(asked) > 1 else found)[:limit]
         if min_relevance is None:
             return answer
@@ -103,6 +124,8 @@ class Retriever:
         reach: Reach,
         mode: RetrievalMode,
         condition: Filter | None,
+        *,
+        most: int,
     ) -> tuple[Candidates, Question]:
         question = await self._read(text, reach=reach, mode=mode)
         query = VectorQuery(
@@ -111,60 +134,85 @@ class Retriever:
             else await self._embeddings.query_vector(question.embedded, scope=reach.scope),
             terms=question.terms,
             space=self._embeddings.space.id,
-            limit=max(CANDIDATES, one.limit),
+            limit=most,
             namespace=one.path,
             filter=condition,
         )
+        if len(question.named) == 1 and mode == "hybrid" and not self._backend.capabilities.exact:
+            return await self._both(query, question.named[0], reach), question
         return await self._backend.query(query, reach=reach), question
+
+    async def _both(self, query: VectorQuery, actor: str, reach: Reach) -> Candidates:
+        """Ask for the nearest of all and, at once, for the nearest of whom the question names.
+
+        What a named person said may be far from the question; among a hundred others' words it
+        would not be found.
+        """
+        found: dict[bool, Candidates] = {}
+        failures: list[Exception] = []
+
+        async def ask(query: VectorQuery, *, narrowed: bool) -> None:
+            try:
+                found[narrowed] = await self._backend.query(query, reach=reach)
+            except Exception as error:  # noqa: BLE001  (raised below, and not as a group)
+                failures.append(error)
+                tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(functools.partial(ask, replace(query, actor=actor), narrowed=True))
+            await ask(query, narrowed=False)
+        if failures:
+            raise failures[0]
+        return columns.merged(found[False], found[True])
 
     async def _matches(
         self,
         candidates: Candidates,
-        ranked: Ranked,
+        places: Sequence[Place],
         reach: Reach,
         mode: RetrievalMode,
     ) -> list[Match]:
-        records = await self._winners(candidates, ranked, reach=reach)
-        matches: list[Match] = []
-        for place, row in enumerate(ranked.best()):
-            record = records.get((candidates.agents[row], candidates.record_ids[row]))
-            if record is None:
-                continue  # deleted since the candidates were found
-            matches.append(
-                Match(
-                    record=record,
-                    score=float(ranked.scores[place]),
-                    similarity=None if mode == "text" else float(ranked.similarity[place]),
-                    passage=_passage(record.text, candidates, row),
-                    relevance=None if ranked.relevance is None else float(ranked.relevance[place]),
-                    features=MappingProxyType(
-                        {
-                            name: float(share[place])
-                            for name, share in ranked.features.items()
-                            if share[place]
-                        }
-                    ),
-                )
+        records = await self._winners(candidates, [place.row for place in places], reach=reach)
+        return [
+            Match(
+                record=record,
+                score=place.score,
+                similarity=None if mode == "text" else place.similarity,
+                passage=_passage(record.text, candidates, place.row),
+                relevance=place.relevance,
+                features=place.features,
             )
-        return matches
+            for place, record in zip(places, records, strict=True)
+            if record is not None  # deleted since the candidates were found
+        ]
 
     async def _read(self, text: str, *, reach: Reach, mode: RetrievalMode) -> Question:
         # Pure vector search is the model's own answer: nothing is read into the query.
-        if mode == "vector" or not isinstance(self._backend, SupportsActors):
+        if mode == "vector":
+            return unread_question(text)
+        if self._knowing is None:
             return read_question(text, actors=())
-        return read_question(text, actors=await self._backend.actors(reach=reach))
+        return read_question(text, actors=await self._knowing.actors(reach=reach))
 
     async def _winners(
-        self, candidates: Candidates, ranked: Ranked, *, reach: Reach
-    ) -> Mapping[tuple[str | None, str], MemoryRecord]:
+        self, candidates: Candidates, rows: Sequence[int], *, reach: Reach
+    ) -> list[MemoryRecord | None]:
+        """Return the record of each row, None for one that is there no more."""
         if candidates.records is not None:
-            found = [candidates.records[row] for row in ranked.best()]
-        else:
-            ids = list(dict.fromkeys(candidates.record_ids[row] for row in ranked.best()))
-            fetched = await self._backend.fetch(ids, reach=reach)
-            found = [indexed.record for indexed in fetched]
-        within_reach(found, reach)
-        return {(record.scope.agent, record.id): record for record in found}
+            found = [candidates.records[row] for row in rows]
+            within_reach(found, reach)
+            return [*found]
+        names = [(candidates.agents[row], candidates.record_ids[row]) for row in rows]
+        ids = list(dict.fromkeys(record_id for _, record_id in names))
+        fetched = within_reach(
+            (one.record for one in await self._backend.fetch(ids, reach=reach)), reach
+        )
+        by_name = {(record.scope.agent, record.id): record for record in fetched}
+        return [by_name.get(name) for name in names]
+
+
+def _ranked(candidates: Candidates, question: Question, **bounds: Any) -> list[Place]:
+    return rank(candidates, question, **bounds).places()
 
 
 def _passage(text: str, candidates: Candidates, row: int) -> str:

@@ -14,9 +14,13 @@ from memlane.types import Match, NamespaceQuery, RetrievalMode, RetrievalOptions
 __all__ = ("check_mode", "check_options", "merged", "subtrees")
 
 _MODES = get_args(RetrievalMode)
+_DEFAULT = RetrievalOptions()
 
 MAX_SUBTREES = 20
 """Each subtree is a query of its own."""
+
+MAX_CANDIDATES = 10_000
+"""Of one query of S3 Vectors, and so of every backend's."""
 
 
 def check_mode(mode: object, *, min_similarity: float | None) -> None:
@@ -41,19 +45,34 @@ def check_options(options: object, *, mode: RetrievalMode) -> RetrievalOptions:
         ValidationError: It is something else, or asks what the mode cannot tell.
     """
     if options is None:
-        return RetrievalOptions()
+        return _DEFAULT
     if not isinstance(options, RetrievalOptions):
         raise ValidationError(
             f"options must be RetrievalOptions, not {type(options).__name__}",
             remedy="pass RetrievalOptions(include_agents=True)",
         )
     check_similarity(options.min_relevance, name="min_relevance")
+    _check_candidates(options.candidates)
     if mode == "text" and options.min_relevance is not None:
         raise ValidationError(
             "min_relevance is of vectors and words, and mode='text' looks at no vectors",
             remedy="leave it out, or use another mode",
         )
     return options
+
+
+def _check_candidates(candidates: object) -> None:
+    if candidates is None:
+        return
+    if (
+        not isinstance(candidates, int)
+        or isinstance(candidates, bool)
+        or not 1 <= candidates <= MAX_CANDIDATES
+    ):
+        raise ValidationError(
+            f"candidates must be a whole number from 1 to {MAX_CANDIDATES:,}",
+            remedy="leave it out to look at the nearest 100",
+        )
 
 
 def subtrees(
@@ -69,12 +88,18 @@ def subtrees(
     Raises:
         ValidationError: Both a namespace and several are given, or a bound is out of range.
     """
+    if not options.namespaces:
+        path = "/" if namespace is None else normalize_namespace(namespace)
+        near = check_similarity(min_similarity)
+        return (
+            NamespaceQuery(path=path, limit=check_limit(limit, most=most), min_similarity=near),
+        )
     asked = tuple(options.namespaces)
     if not all(isinstance(one, NamespaceQuery) for one in asked):
         raise ValidationError(
             "options.namespaces takes NamespaceQuery", remedy='pass [NamespaceQuery(path="/a/")]'
         )
-    if asked and namespace is not None:
+    if namespace is not None:
         raise ValidationError(
             "both namespace and options.namespaces are given", remedy="pass one of them"
         )
@@ -85,7 +110,6 @@ def subtrees(
         )
     for one in asked:
         check_limit(one.limit, most=most)
-    asked = asked or (NamespaceQuery(path="/" if namespace is None else namespace, limit=limit),)
     return [
         replace(
             one,

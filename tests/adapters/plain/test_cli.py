@@ -339,7 +339,7 @@ def test_bad_url(url: str) -> None:
     """A url of no store is refused with the forms there are."""
     result = run("count", "--user", "ada", "--url", url)
     assert result.exit_code == 2
-    assert result.stderr.endswith("pass 'sqlite:///memory.db' or 'memory://'\n")
+    assert result.stderr.endswith("or 's3vectors://bucket'\n")
 
 
 def test_reading_makes_no_store(ada: Ada) -> None:

@@ -39,7 +39,7 @@ def test_info(file: Path) -> None:
     """`info` tells of the store, the model and the versions, and counts for a user."""
     args = ("info", "--user", "ada", "--url", f"sqlite:///{file}")
     told = json.loads(run(*args, "--json").stdout)
-    parts = {"url", "file", "backend", "tenancy", "space", "similarity", "count", "versions"}
+    parts = {"url", "file", "aws", "backend", "tenancy", "space", "similarity", "count", "versions"}
     assert set(told) == parts
     assert told["count"] == 1
     assert told["file"]["bytes"] >= file.stat().st_size

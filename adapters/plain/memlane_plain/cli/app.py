@@ -16,7 +16,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from memlane import EmbeddingSpaceError, MemlaneError, ValidationError
-from memlane_plain.cli import demo, doctor, importing, info, keeping, recall
+from memlane_plain.cli import demo, doctor, importing, info, keeping, recall, tenants
 from memlane_plain.cli.options import FLAG
 from memlane_plain.cli.output import Output, clean
 
@@ -78,6 +78,9 @@ _COMMANDS: Final = (
     _Command("Recall", "count", recall.count, "memlane count --user ada"),
     _Command("Forget", "delete", keeping.delete, "memlane delete ID --user ada"),
     _Command("Forget", "forget", keeping.forget, "memlane forget --user ada --tenant acme"),
+    _Command("Tenants", "onboard", tenants.onboard, "memlane onboard acme"),
+    _Command("Tenants", "sweep", tenants.sweep, "memlane sweep acme"),
+    _Command("Tenants", "emulator", tenants.emulator, "memlane emulator --bucket my-memory"),
 )
 
 

@@ -9,7 +9,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias
@@ -25,6 +25,7 @@ from memlane.local.sqlite.integrity import problems
 from memlane_plain.cli.info import size
 from memlane_plain.cli.options import FLAG, Debug, Json, Url, store_file
 from memlane_plain.cli.output import Output
+from memlane_plain.cli.verdict import Verdict
 from memlane_plain.connection import connect_with
 from memlane_plain.settings import Settings
 
@@ -44,32 +45,24 @@ _CLOSE: Final = 0.97
 _SHOWN: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
-class _Check:
-    """What was looked at, what was found, and what to do when that is not right."""
-
-    name: str
-    ok: bool
-    found: str
-    remedy: str | None = None
-
-
-def _program() -> Iterator[_Check]:
+def _program(settings: Settings) -> Iterator[Verdict]:
     python = sys.version_info[:3]
-    yield _Check(
+    yield Verdict(
         "python",
         python >= _OLDEST_PYTHON,
         ".".join(map(str, python)),
         "use Python 3.11 or newer",
     )
-    yield _Check(
+    yield Verdict(
         "sqlite",
         sqlite3.sqlite_version_info >= _OLDEST_SQLITE,
         sqlite3.sqlite_version,
         "use a Python that was built with SQLite 3.37 or newer",
     )
+    if not settings.uses_local_model:
+        return
     missing = [name for name in ("onnxruntime", "tokenizers") if find_spec(name) is None]
-    yield _Check(
+    yield Verdict(
         "extra local",
         not missing,
         f"without {', '.join(missing)}" if missing else "installed",
@@ -77,43 +70,43 @@ def _program() -> Iterator[_Check]:
     )
 
 
-async def _model() -> _Check:
+async def _model() -> Verdict:
     remedy = "reinstall memlane: pip install --force-reinstall 'memlane[local]'"
     embedder = MiniLMEmbedder(threads=1)
     try:
         row = (await embedder.embed([_GOLDEN_TEXT], purpose="document"))[0]
     except MemlaneError as error:
-        return _Check("model", False, error.reason, error.remedy or remedy)
+        return Verdict.of("model", error, remedy)
     finally:
         await embedder.aclose()
     golden, mine = np.array(_GOLDEN), row[: len(_GOLDEN)].astype(np.float64)
     cosine = float(golden @ mine / (np.linalg.norm(golden) * np.linalg.norm(mine)))
     found = f"{embedder.space.model}, golden sentence at {cosine:.3f}"
-    return _Check("model", cosine >= _CLOSE, found, remedy)
+    return Verdict("model", cosine >= _CLOSE, found, remedy)
 
 
-def _folder(path: Path) -> Iterator[_Check]:
+def _folder(path: Path) -> Iterator[Verdict]:
     folder = path.absolute().parent
     there = next(one for one in (folder, *folder.parents) if one.exists())
     usable = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
     found = str(folder) if there == folder else f"{folder}, to be made in {there}"
     remedy = f"make {there} a folder you may write to, or give another --url"
-    yield _Check("folder", usable, found if usable else f"{found}: not writable", remedy)
+    yield Verdict("folder", usable, found if usable else f"{found}: not writable", remedy)
     free = shutil.disk_usage(there).free
-    yield _Check("free disk", free >= _ENOUGH_BYTES, size(free), "free at least 200 MB")
+    yield Verdict("free disk", free >= _ENOUGH_BYTES, size(free), "free at least 200 MB")
 
 
-def _permissions(path: Path) -> _Check:
+def _permissions(path: Path) -> Verdict:
     mode = stat.S_IMODE(path.stat().st_mode)
     private = os.name == "nt" or not mode & 0o077
     found = f"{mode:04o}, {'yours alone' if private else 'open to other accounts'}"
-    return _Check("permissions", private, found, f"chmod 600 {path}")
+    return Verdict("permissions", private, found, f"chmod 600 {path}")
 
 
-def _writable(path: Path) -> _Check:
+def _writable(path: Path) -> Verdict:
     remedy = "make the file and its folder writable, and end what keeps it locked"
     if not os.access(path, os.W_OK):
-        return _Check("writable", False, "the file is read-only", remedy)
+        return Verdict("writable", False, "the file is read-only", remedy)
     try:
         uri = f"file:{quote(str(path))}?mode=rw"
         with closing(sqlite3.connect(uri, timeout=1, uri=True, isolation_level=None)) as connection:
@@ -121,51 +114,61 @@ def _writable(path: Path) -> _Check:
             connection.execute("rollback")
             [(verdict,)] = connection.execute("pragma quick_check(1)").fetchall()
     except sqlite3.Error as exc:
-        return _Check("writable", False, str(exc), remedy)
+        return Verdict("writable", False, str(exc), remedy)
     if verdict != "ok":
-        return _Check("writable", False, "damaged", "restore it from a backup")
-    return _Check("writable", True, "yes, and sound")
+        return Verdict("writable", False, "damaged", "restore it from a backup")
+    return Verdict("writable", True, "yes, and sound")
 
 
-def _records(path: Path) -> _Check:
+def _records(path: Path) -> Verdict:
     """Read every record: minutes for a store of gigabytes."""
     remedy = "restore it from a backup, or delete the records that are named"
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
             wrong = problems(connection, most=_SHOWN + 1)
     except sqlite3.Error as exc:
-        return _Check("records", False, str(exc), remedy)
+        return Verdict("records", False, str(exc), remedy)
     if not wrong:
-        return _Check("records", True, "each agrees with the rows that find it")
+        return Verdict("records", True, "each agrees with the rows that find it")
     more = "; and more" if len(wrong) > _SHOWN else ""
-    return _Check("records", False, f"{'; '.join(wrong[:_SHOWN])}{more}", remedy)
+    return Verdict("records", False, f"{'; '.join(wrong[:_SHOWN])}{more}", remedy)
 
 
-async def _store(settings: Settings, *, deep: bool) -> list[_Check]:
+async def _store(settings: Settings, *, deep: bool) -> list[Verdict]:
     try:
         client = connect_with(settings)
     except MemlaneError as error:
-        return [_Check("store", False, error.reason, error.remedy)]
+        return [Verdict.of("store", error)]
     async with client:
         path = store_file(settings.url)
         if path is None:
-            return [_Check("store", True, f"{settings.url}, gone when its process ends")]
+            return [Verdict("store", True, f"{settings.url}, gone when its process ends")]
         checks = list(_folder(path))
         if not path.exists():
-            return [*checks, _Check("store", True, f"{path}, made by the first store")]
+            return [*checks, Verdict("store", True, f"{path}, made by the first store")]
         tenant = "memlane-doctor" if settings.tenancy in {"required", "per-user"} else None
         try:
             # Nobody's scope: this reads the file, and no memory.
             await client.count(scope=Scope("memlane-doctor", tenant=tenant))
         except MemlaneError as error:
-            return [*checks, _Check("store", False, error.reason, error.remedy)]
+            return [*checks, Verdict.of("store", error)]
         found = f"{path}, {size(path.stat().st_size)}, readable"
-        checks += [_Check("store", True, found), _writable(path), _permissions(path)]
+        checks += [Verdict("store", True, found), _writable(path), _permissions(path)]
         return [*checks, await anyio.to_thread.run_sync(_records, path)] if deep else checks
 
 
-async def _examine(settings: Settings, *, deep: bool) -> list[_Check]:
-    return [*_program(), await _model(), *await _store(settings, deep=deep)]
+async def _examine(settings: Settings, *, deep: bool, tenant: str | None) -> list[Verdict]:
+    found = list(_program(settings))
+    if settings.uses_local_model:
+        found.append(await _model())
+    if settings.uses_aws:
+        # Imports what is signed and sent with, which a local store may be without.
+        from memlane_plain.cli.cloud_checks import cloud_checks  # noqa: PLC0415
+
+        found += [one async for one in cloud_checks(settings, tenant=tenant)]
+    if settings.place is None:
+        found += await _store(settings, deep=deep)
+    return found
 
 
 _Deep: TypeAlias = Annotated[
@@ -176,14 +179,25 @@ _Deep: TypeAlias = Annotated[
 ]
 
 
+_Tenant: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="ID", help="In AWS, see that this customer is ready.")
+]
+
+
 def doctor(
-    deep: _Deep = False, url: Url = None, as_json: Json = False, debug: Debug = False
+    deep: _Deep = False,
+    tenant: _Tenant = None,
+    url: Url = None,
+    as_json: Json = False,
+    debug: Debug = False,
 ) -> None:
     """Check Python, the model and the store, and say what to do."""
     del debug
     out = Output(as_json=as_json)
     settings = Settings.from_environment(url=url)
-    checks = anyio.run(lambda: out.patiently("Checking", lambda: _examine(settings, deep=deep)))
+    checks = anyio.run(
+        lambda: out.patiently("Checking", lambda: _examine(settings, deep=deep, tenant=tenant))
+    )
     ok = all(check.ok for check in checks)
     if as_json:
         shown = [asdict(one) | {"remedy": None if one.ok else one.remedy} for one in checks]
@@ -194,7 +208,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _show(out: Output, checks: list[_Check]) -> None:
+def _show(out: Output, checks: list[Verdict]) -> None:
     for one in checks:
         out.say(out.mark(good=one.ok), f" {one.name}: {one.found}")
         if not one.ok and one.remedy:

@@ -10,14 +10,18 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from memlane import TenantNotOnboardedError
 from memlane.calibration import MEASURED, RELEVANT, Calibration, calibrate
-from memlane.local import MiniLMEmbedder
 from memlane_plain.cli.options import FLAG, Call, command
-from memlane_plain.connection import connect_with
+from memlane_plain.connection import connect_with, embedder_with
+from memlane_plain.settings import Settings
 
 __all__ = ("info", "size", "versions")
 
-_PACKAGES: Final = ("memlane", "numpy", "anyio", "onnxruntime", "tokenizers", "typer", "rich")
+_PACKAGES: Final = (
+    *("memlane", "numpy", "anyio", "onnxruntime", "tokenizers", "typer", "rich"),
+    *("aioboto3", "aiobotocore", "botocore", "aiohttp", "orjson"),
+)
 _KILO: Final = 1000
 
 
@@ -52,12 +56,27 @@ def _file(path: Path | None) -> dict[str, Any] | None:
     }
 
 
-async def _measured(threads: int) -> Calibration:
-    embedder = MiniLMEmbedder(threads=threads)
-    try:
+async def _measured(settings: Settings) -> Calibration:
+    async with embedder_with(settings) as embedder:
         return await calibrate(embedder)
-    finally:
-        await embedder.aclose()
+
+
+def _cloud(settings: Settings, index: str | None) -> dict[str, str | None] | None:
+    """Return what can be told of a store or a model in AWS, and no secret."""
+    if not settings.uses_aws:
+        return None
+    aws, place = settings.aws, settings.place
+    told = {"region": aws.region, "host_credentials": aws.host_kind}
+    told["endpoint"] = aws.endpoint_urls.get("s3vectors", aws.endpoint_urls.get("*"))
+    if place is not None:
+        told["bucket"] = place.bucket
+        told["indexes"] = "one per user" if settings.tenancy == "per-user" else "one per tenant"
+        told["tenant_credentials"] = f"a session of {aws.role_arn}" if aws.role_arn else None
+        if place.index is not None:
+            told["indexes"] = f"{place.index}, for all"
+            told["tenant_credentials"] = None
+        told["index"] = index
+    return told
 
 
 def _similarity(known: Calibration | None, *, measured: bool) -> dict[str, Any] | None:
@@ -85,22 +104,28 @@ async def info(
     """Show store, model and versions; with --user also a count."""
     file = _file(call.file)
     total: int | None = None
+    index: str | None = None
     async with connect_with(call.settings) as client:
         space, can = client.space, client.capabilities
         if call.user is not None or call.tenant is not None:
             scope = call.scope
             total = 0
             if file is None or file["exists"]:
-                total = await call.out.patiently("Counting", lambda: client.count(scope=scope))
+                try:
+                    total = await call.out.patiently("Counting", lambda: client.count(scope=scope))
+                    index = "there"
+                except TenantNotOnboardedError as error:
+                    index = f"not made yet; {error.remedy}"
+    cloud = _cloud(call.settings, index)
     known = MEASURED.get(space.id)
     if measure:
-        threads = call.settings.embedding_threads
-        known = await call.out.patiently("Measuring", lambda: _measured(threads))
+        known = await call.out.patiently("Measuring", lambda: _measured(call.settings))
     if call.out.as_json:
         call.out.data(
             {
                 "url": call.settings.url,
                 "file": file,
+                "aws": cloud,
                 "backend": {
                     "name": can.name,
                     "exact": can.exact,
@@ -119,6 +144,7 @@ async def info(
     rows = {"store": call.settings.url}
     if file is not None:
         rows["size"] = size(file["bytes"]) if file["exists"] else "not made yet; store something"
+    rows |= {name.replace("_", " "): told for name, told in (cloud or {}).items() if told}
     rows |= {
         "backend": f"{can.name}, {'exact' if can.exact else 'approximate'} search",
         "isolation": "by credentials"

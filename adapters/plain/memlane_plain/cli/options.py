@@ -186,9 +186,9 @@ class Call:
         """Return a scope that this store's tenancy allows; the command line's ids win."""
         tenancy = self.settings.tenancy
         if tenancy in {"required", "per-user"} and tenant is None:
-            refuse(f"MEMLANE_TENANCY is {tenancy!r} and no tenant is named", "give --tenant")
+            refuse(f"tenancy is {tenancy!r} and no tenant is named", "give --tenant")
         if tenancy == "none" and tenant is not None:
-            refuse("MEMLANE_TENANCY is 'none' and a tenant is named", "leave --tenant out")
+            refuse("tenancy is 'none' and a tenant is named", "leave --tenant out")
         return Scope(
             user,
             tenant=tenant,

@@ -1,0 +1,334 @@
+"""Texts to vectors through Bedrock's InvokeModel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import quote
+
+import anyio
+import numpy as np
+
+from memlane.aws._extra import orjson
+from memlane.aws.answers import decode
+from memlane.aws.bedrock.models import Model, model_of
+from memlane.aws.bedrock.usage import Usage, UsageCounter
+from memlane.aws.wire import Lane, Reply, Request
+from memlane.errors import (
+    AccessDeniedError,
+    CredentialsError,
+    EmbeddingSpaceError,
+    RequestRejectedError,
+    ServiceError,
+    StoreNotFoundError,
+    UnavailableError,
+    ValidationError,
+)
+from memlane.protocols import Credentials, EmbeddingSpace, Purpose, Vector
+
+if TYPE_CHECKING:
+    from memlane.aws.credentials import HostCredentials
+    from memlane.aws.plane import Channel, DataPlane
+
+__all__ = ("BedrockEmbedder",)
+
+_MAX_BATCH: Final = 960
+"""Texts a call: ten requests of the models that take many, and never a list without end."""
+_CONCURRENCY: Final = 96
+"""As many texts as the other models take in one request, and below the plane's 128 connections."""
+_SLACK: Final = 0.5
+"""Seconds after the caller's deadline: what ends a call is that, and this is for waits beyond."""
+_TOKENS: Final = "x-amzn-bedrock-input-token-count"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Chunk:
+    start: int
+    end: int
+    request: Request
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What a call has to send, and what came of it so far."""
+
+    chunks: Sequence[_Chunk]
+    out: Vector
+    credentials: Credentials
+    ends: float = inf
+    done: set[_Chunk] = field(default_factory=set)
+
+
+class BedrockEmbedder:
+    """Embeds with a model of Amazon Bedrock, signed by the host: models belong to no tenant.
+
+    Args:
+        model: A model's id, or the id or ARN of an inference profile.
+        plane: What requests go through.
+        credentials: Who asks.
+        dimensions: Components a vector; 1,024 if left out.
+        base_model: The model behind an ARN that does not say it.
+        concurrency: Requests of one call at once, for models that take one text each.
+
+    Raises:
+        ValidationError: The model is unknown, or has no vectors of so many dimensions.
+    """
+
+    def __init__(
+        self,
+        model: str = "amazon.titan-embed-text-v2:0",
+        *,
+        plane: DataPlane,
+        credentials: HostCredentials,
+        dimensions: int | None = None,
+        base_model: str | None = None,
+        concurrency: int = _CONCURRENCY,
+    ) -> None:
+        self._model = model_of(model, base_model=base_model)
+        self._id = model
+        self._plane = plane
+        self._credentials = credentials
+        self._concurrency = _checked_concurrency(concurrency)
+        self._space = EmbeddingSpace(
+            model=self._model.name,
+            dimensions=_checked_dimensions(self._model, dimensions),
+            purposes=self._model.purposes,
+        )
+        self._path = f"/model/{quote(model, safe='')}/invoke"
+        self._lane = Lane(f"bedrock/{model}")
+        self._usage = UsageCounter()
+
+    @property
+    def space(self) -> EmbeddingSpace:
+        """The model's vectors, scaled to length one."""
+        return self._space
+
+    @property
+    def max_batch(self) -> int:
+        """Texts per call at most; how many a request takes is seen to here."""
+        return _MAX_BATCH
+
+    @property
+    def max_chars(self) -> int:
+        """Characters a text may have, below what the model takes."""
+        return self._model.max_chars
+
+    @property
+    def usage(self) -> Usage:
+        """What the service has counted since this embedder was made."""
+        return self._usage.read()
+
+    async def embed(self, inputs: Sequence[str], *, purpose: Purpose) -> Vector:
+        """Return a row of length one per text, in order.
+
+        Raises:
+            ValidationError: Too many texts, or one that is no text, empty or too long.
+            EmbeddingSpaceError: The model answered something else than such vectors.
+            ServiceError: It could not be asked, or refused.
+        """
+        _check_inputs(inputs, self._model.max_chars)
+        rows = {text: row for row, text in enumerate(dict.fromkeys(inputs))}
+        out = np.zeros((len(rows), self._space.dimensions), dtype=np.float32)
+        if not rows:
+            return out
+        chunks = self._chunks(list(rows), purpose)
+        credentials = self._credentials.peek() or await self._credentials.get()
+        batch = _Batch(chunks, out, credentials)
+        try:
+            await self._ask(batch)
+        except CredentialsError:
+            # They expired on the way: one more time, for what is missing, with others.
+            self._credentials.reject(credentials)
+            missing = [chunk for chunk in chunks if chunk not in batch.done]
+            await self._ask(_Batch(missing, out, await self._credentials.get()))
+        _scale(out)
+        if len(rows) == len(inputs):
+            return out
+        return out[[rows[text] for text in inputs]]
+
+    def _chunks(self, texts: Sequence[str], purpose: Purpose) -> list[_Chunk]:
+        model, step = self._model, self._model.texts
+        chunks: list[_Chunk] = []
+        for start in range(0, len(texts), step):
+            part = texts[start : start + step]
+            body = orjson.dumps(model.request(part, purpose, self._space.dimensions))
+            request = Request("bedrock", "InvokeModel", self._path, body)
+            chunks.append(_Chunk(start, start + len(part), request))
+        return chunks
+
+    async def _ask(self, batch: _Batch) -> None:
+        left = anyio.current_effective_deadline() - anyio.current_time()
+        batch.ends = monotonic() + left + _SLACK
+        try:
+            # One hop for all of them, where the caller's loop is not that of the connections.
+            await self._plane.run(self._fill, batch)
+        except ServiceError as error:
+            remedy = self._remedy(error)
+            if remedy is None:
+                raise
+            told = error.anew()
+            told.remedy = remedy
+            raise told from error
+
+    async def _fill(self, channel: Channel, batch: _Batch) -> None:
+        import asyncio
+
+        waiting = iter(batch.chunks)
+        if len(batch.chunks) == 1:
+            await self._work(channel, batch, waiting)
+            return
+        failures: list[Exception] = []
+
+        async def work() -> None:
+            try:
+                await self._work(channel, batch, waiting)
+            except Exception as exc:
+                failures.append(exc)
+                raise
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(self._concurrency, len(batch.chunks))):
+                    group.create_task(work())
+        except ExceptionGroup:
+            if not failures:
+                raise
+        if failures:
+            raise failures[0]
+
+    async def _work(self, channel: Channel, batch: _Batch, waiting: Iterator[_Chunk]) -> None:
+        for chunk in waiting:
+            left = None if batch.ends == inf else max(0.0, batch.ends - monotonic())
+            reply = await channel.call(
+                chunk.request, batch.credentials, lane=self._lane, deadline=left
+            )
+            answer = _decoded(reply, self._model.name)
+            count = chunk.end - chunk.start
+            self._usage.add(texts=count, tokens=_tokens(reply, answer))
+            batch.out[chunk.start : chunk.end] = self._vectors(answer, count)
+            batch.done.add(chunk)
+
+    def _vectors(self, answer: Any, count: int) -> Vector:
+        try:
+            with np.errstate(over="ignore"):
+                found = np.array(self._model.rows(answer), dtype=np.float32)
+        except (KeyError, TypeError, ValueError, IndexError) as exc:
+            raise EmbeddingSpaceError(
+                f"{self._model.name} answered something that is no array of numbers",
+                operation="embed",
+                remedy="check that this is an embedding model, and upgrade memlane",
+            ) from exc
+        due = (count, self._space.dimensions)
+        if found.shape != due:
+            raise EmbeddingSpaceError(
+                f"{self._model.name} answered shape {found.shape} where {due} was due",
+                operation="embed",
+                remedy="pass the dimensions that the model gives",
+            )
+        if not np.isfinite(found).all():
+            raise _not_finite(self._model.name)
+        return found
+
+    def _remedy(self, error: ServiceError) -> str | None:
+        if isinstance(error, AccessDeniedError):
+            return (
+                f"allow the host bedrock:InvokeModel on {self._id}, and the account to use the "
+                "model, on Bedrock's page of model access"
+            )
+        detail = error.detail or ""
+        if isinstance(error, RequestRejectedError) and "on-demand throughput" in detail:
+            return f"pass an inference profile of it, such as us.{self._model.name}"
+        if isinstance(error, StoreNotFoundError) or "model identifier" in detail:
+            return f"check that {self._id} is offered in {self._plane.region}"
+        return None
+
+
+def _checked_concurrency(concurrency: int) -> int:
+    if concurrency < 1:
+        raise ValidationError("concurrency is below 1", remedy="pass at least 1")
+    return concurrency
+
+
+def _checked_dimensions(model: Model, dimensions: int | None) -> int:
+    if dimensions is None:
+        return model.dimensions[0]
+    if dimensions not in model.dimensions:
+        offered = ", ".join(map(str, sorted(model.dimensions)))
+        raise ValidationError(
+            f"{model.name} gives no vectors of {dimensions} dimensions",
+            operation="connect",
+            remedy=f"pass one of {offered}",
+        )
+    return dimensions
+
+
+def _check_inputs(inputs: Sequence[str], max_chars: int) -> None:
+    if len(inputs) > _MAX_BATCH:
+        raise ValidationError(
+            f"{len(inputs)} texts in one call; at most {_MAX_BATCH} are allowed",
+            operation="embed",
+            remedy="embed them in several calls",
+        )
+    for text in inputs:
+        if not isinstance(cast("object", text), str):
+            raise ValidationError(
+                f"a text to embed must be a string, not {type(text).__name__}", operation="embed"
+            )
+        if not text:
+            raise ValidationError(
+                "a text to embed is empty", operation="embed", remedy="leave it out"
+            )
+        if len(text) > max_chars:
+            raise ValidationError(
+                f"a text has {len(text)} characters; at most {max_chars} are allowed",
+                operation="embed",
+                remedy="embed it in windows",
+            )
+        try:
+            text.encode()
+        except UnicodeEncodeError as exc:
+            raise ValidationError(
+                "a text to embed holds a lone surrogate",
+                operation="embed",
+                remedy="decode it properly first",
+            ) from exc
+
+
+def _decoded(reply: Reply, model: str) -> Any:
+    try:
+        return decode(reply)
+    except UnavailableError as error:
+        # JSON knows no such numbers, and a model that computes them has them written all the same.
+        if b"NaN" in reply.body or b"Infinity" in reply.body:
+            raise _not_finite(model) from error
+        error.service, error.wire_operation = "bedrock", "InvokeModel"
+        raise
+
+
+def _not_finite(model: str) -> EmbeddingSpaceError:
+    return EmbeddingSpaceError(
+        f"{model} answered NaN or infinite numbers",
+        operation="embed",
+        remedy="check the text's language and length, or take another model",
+    )
+
+
+def _tokens(reply: Reply, answer: Any) -> int:
+    # Cohere's bodies hold no count; the header is on every answer.
+    told: object = reply.headers.get(_TOKENS)
+    if told is None and isinstance(answer, dict):
+        fields = cast("dict[str, object]", answer)
+        told = fields.get("inputTextTokenCount", fields.get("inputTokenCount"))
+    try:
+        return int(cast("str | int", told))
+    except (TypeError, ValueError):
+        return 0
+
+
+def _scale(vectors: Vector) -> None:
+    """Bring rows to length one; not every model does, and none says that it does."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))[:, None]
+    np.divide(vectors, lengths, out=vectors, where=lengths > 0, casting="same_kind")

@@ -1,0 +1,122 @@
+"""Which host a service is asked at: AWS's own, or the one the caller names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from memlane.aws._endpoint_table import HOSTS, ODD_HOSTS, PARTITIONS
+from memlane.errors import ValidationError
+
+__all__ = ("Endpoint", "Endpoints", "partition_of")
+
+_REGION = re.compile(r"[a-z0-9](?:[a-z0-9\-]{0,61}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where one service is.
+
+    Args:
+        scheme: "https", or "http" for an emulator.
+        host: The Host header: name, and port where it is not the scheme's own.
+        prefix: What comes before every path; mostly nothing.
+    """
+
+    scheme: str
+    host: str
+    prefix: str = ""
+
+
+def partition_of(region: str) -> tuple[str, str, str]:
+    """Return a region's partition and the DNS suffixes there, single and dual stack.
+
+    One that no partition knows is taken for the first partition's, as AWS's own clients do.
+    """
+    for name, pattern, plain, dual in PARTITIONS:
+        if re.match(pattern, region):
+            return name, plain, dual
+    name, _, plain, dual = PARTITIONS[0]
+    return name, plain, dual
+
+
+class Endpoints:
+    """The endpoints of one region.
+
+    Args:
+        region: Such as "eu-central-1".
+        urls: URLs to use instead, by service; "*" for all that are not named.
+        fips: Ask the FIPS endpoints.
+        dual_stack: Ask the endpoints that answer on IPv6 too.
+
+    Raises:
+        ValidationError: The region is no host label, a URL is not usable, or FIPS is wanted of
+            a host that AWS does not vouch for.
+    """
+
+    def __init__(
+        self,
+        region: str,
+        urls: Mapping[str, str] | None = None,
+        *,
+        fips: bool = False,
+        dual_stack: bool = False,
+    ) -> None:
+        if not _REGION.fullmatch(region):
+            raise ValidationError(
+                f"{region!r} is no AWS region", remedy="give one such as eu-central-1"
+            )
+        self._region = region
+        self._variant = 2 * fips + dual_stack
+        self._given = {service: _parsed(service, url) for service, url in (urls or {}).items()}
+        if fips and self._given:
+            raise ValidationError(
+                "FIPS endpoints and an endpoint URL of one's own exclude each other",
+                remedy="leave one of the two out",
+            )
+        self._known: dict[str, Endpoint] = {}
+
+    def of(self, service: str) -> Endpoint:
+        """Return where a service is.
+
+        Raises:
+            ValidationError: It is none that memlane asks, and no URL names it.
+        """
+        known = self._known.get(service)
+        if known is None:
+            known = self._known[service] = self._find(service)
+        return known
+
+    def _find(self, service: str) -> Endpoint:
+        given = self._given.get(service) or self._given.get("*")
+        if given is not None:
+            return given
+        if service not in HOSTS:
+            raise ValidationError(f"where the service {service!r} is, is not known")
+        name, plain, dual = partition_of(self._region)
+        hosts = ODD_HOSTS.get((service, name), HOSTS[service])
+        host = hosts[self._variant].format(region=self._region, plain=plain, dual=dual)
+        return Endpoint("https", host)
+
+
+def _parsed(service: str, url: str) -> Endpoint:
+    wrong = ValidationError(
+        f"the endpoint URL of {service!r} cannot be used",
+        remedy="give scheme, host and port, such as http://127.0.0.1:4566",
+    )
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as exc:
+        raise wrong from exc
+    host = parts.hostname
+    odd = parts.username or parts.password or parts.query or parts.fragment
+    if parts.scheme not in {"http", "https"} or not host or odd or not url.isascii():
+        raise wrong
+    if ":" in host:
+        host = f"[{host}]"
+    if port is not None and port != {"http": 80, "https": 443}[parts.scheme]:
+        host = f"{host}:{port}"
+    return Endpoint(parts.scheme, host, parts.path.rstrip("/"))

@@ -1,0 +1,361 @@
+"""Signed requests over pooled connections, asked again when that helps: the one way to AWS."""
+
+from __future__ import annotations
+
+import asyncio
+import random as _random
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeVar, TypeVarTuple
+
+from memlane.aws.answers import refusal
+from memlane.aws.endpoints import Endpoints
+from memlane.aws.pace import LOOK_SECONDS, Pace
+from memlane.aws.retries import Budget, Call, backoff, patience_here
+from memlane.aws.signing import Signer
+from memlane.aws.skew import Skew
+from memlane.aws.transport import NoAnswerError, Transport
+from memlane.aws.wire import Lane, Reply, Request, RetryPolicy, Timeouts
+from memlane.errors import (
+    LoopError,
+    ServiceError,
+    ThrottledError,
+    UnavailableError,
+    ValidationError,
+)
+from memlane.protocols import Clock, Credentials
+from memlane.runtime import Homes, SystemClock, fork, io_loop
+from memlane.runtime.place import running_loop
+
+__all__ = ("Channel", "DataPlane")
+
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
+
+_SUCCESS: Final = range(200, 300)
+_SERVER_ERRORS: Final = range(500, 600)
+
+
+class _Shared:
+    """What both homes of a plane use. Usable from any thread."""
+
+    def __init__(
+        self,
+        *,
+        region: str,
+        endpoints: Endpoints,
+        concurrency: int,
+        timeouts: Timeouts,
+        retries: RetryPolicy,
+        clock: Clock,
+        random: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] | None,
+    ) -> None:
+        self.endpoints = endpoints
+        self.signer = Signer(region)
+        self.concurrency = concurrency
+        self.timeouts = timeouts
+        self.retries = retries
+        self.monotonic = clock.monotonic
+        self.random = random
+        self.sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep if sleep is None else sleep
+        self.skew = Skew(clock)
+        self.pace = Pace(clock.monotonic, random)
+        self.budget = Budget(retries.budget, clock.monotonic)
+        self.lanes: dict[str, Lane] = {}
+
+    def lane(self, service: str) -> Lane:
+        """Return the lane of requests that name none."""
+        lane = self.lanes.get(service)
+        if lane is None:
+            lane = self.lanes[service] = Lane(service)
+        return lane
+
+
+class Channel:
+    """The connections on one loop, and what else is bound to it. Touched on that loop only."""
+
+    def __init__(self, shared: _Shared) -> None:
+        self._shared = shared
+        self._transport = Transport(concurrency=shared.concurrency, timeouts=shared.timeouts)
+        self.is_closed = False
+        self.attached: dict[object, Any] = {}
+        """Loop-bound state of the plane's users, dropped at the close."""
+
+    async def call(
+        self,
+        request: Request,
+        credentials: Credentials | None,
+        *,
+        lane: Lane | None = None,
+        weight: float = 1.0,
+        deadline: float | None = None,
+    ) -> Reply:
+        """Send a request until it is answered, it is refused for good, or time is up.
+
+        Args:
+            request: What is asked for.
+            credentials: Who asks; None for a request that is not signed.
+            lane: Whose pace it keeps; its service's if None.
+            weight: What it weighs there.
+            deadline: Seconds from now; the calling task's own deadline, and the plane's bound
+                for a call, hold besides.
+
+        Raises:
+            ServiceError: One of its subclasses, by what the caller can do.
+            CredentialsError: They are not accepted; not tried again with the same ones.
+            ValidationError: The request cannot be sent.
+        """
+        limit = self._shared.timeouts.call
+        if deadline is not None:
+            limit = min(limit, deadline)
+        return await self.carry(request, credentials, lane, weight, limit, None)
+
+    async def carry(  # noqa: PLR0917  (hops take positional arguments)
+        self,
+        request: Request,
+        credentials: Credentials | None,
+        lane: Lane | None,
+        weight: float,
+        limit: float,
+        patience: float | None,
+    ) -> Reply:
+        """Do what `call` says.
+
+        Args:
+            request: What is asked for.
+            credentials: Who asks.
+            lane: Whose pace it keeps.
+            weight: What it weighs.
+            limit: Seconds from now at which attempts end.
+            patience: Seconds from now at which the caller gives up by itself: nothing waits
+                beyond, and nothing needs to end the attempt before. None: the calling task is
+                the caller's, ask it when it matters.
+        """
+        shared = self._shared
+        track = shared.pace.track(lane or shared.lane(request.service))
+        begun = shared.monotonic()
+        call = Call(request, credentials, track, begun=begun, limit=limit, patience=patience)
+        endpoint = shared.endpoints.of(request.service)
+        while True:
+            wait, admitted = shared.pace.admit(track, weight, call.until)
+            if wait > 0.0 and not admitted and not call.knows_until:
+                wait, admitted = shared.pace.admit(
+                    track, weight, call.find_until(shared.monotonic())
+                )
+            if wait > 0.0:
+                call.was_held_back = True
+                await self._pause(call, wait)
+                if not admitted:
+                    continue
+            if self.is_closed:
+                raise LoopError("the client was closed during a call")
+            signed_at = shared.skew.now()
+            headers = shared.signer.headers(
+                request,
+                credentials,
+                host=endpoint.host,
+                path=endpoint.prefix + request.path,
+                at=signed_at,
+            )
+            seconds = call.ends - shared.monotonic()
+            call.is_cut_short = seconds < shared.timeouts.attempt
+            try:
+                received = await self._transport.send(endpoint, request, headers, seconds)
+            except NoAnswerError as failure:
+                await self._unanswered(call, failure)
+                continue
+            if received.status in _SUCCESS:
+                shared.pace.answered(track)
+                shared.budget.earn()
+                return received
+            await self._refused(call, received, signed_at)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        self.is_closed = True
+        self.attached.clear()
+        await self._transport.aclose()
+
+    async def _unanswered(self, call: Call, failure: NoAnswerError) -> None:
+        """Wait until it may be tried again, or raise."""
+        request = call.request
+        error = UnavailableError(
+            f"{request.service} gave no answer to {request.operation}: {failure.text}",
+            service=request.service,
+            wire_operation=request.operation,
+            remedy="check the network and the endpoint, or try again later",
+        )
+        error.__cause__ = failure
+        repeatable = request.idempotent or failure.failure == "connect"
+        if not repeatable or failure.failure == "hopeless":
+            raise error
+        if failure.failure == "stale" and not call.was_stale:
+            # The server had closed an idle connection: that says nothing of how it is now.
+            call.was_stale = True
+            return
+        if call.was_held_back and call.is_cut_short and failure.failure == "timeout":
+            # It was the waiting for capacity that left this attempt so little time.
+            call.give_up(None, 0.0)
+        await self._again(call, error, 0.0)
+
+    async def _refused(self, call: Call, received: Reply, signed_at: float) -> None:
+        """Wait until it may be tried again, or raise."""
+        shared = self._shared
+        said = refusal(received, call.request, call.credentials)
+        if said.throttled:
+            shared.pace.refused(call.track, said.retry_after)
+            call.was_held_back = True
+        elif received.status not in _SERVER_ERRORS:
+            shared.pace.answered(call.track)
+        if said.skewed and not call.was_skewed:
+            call.was_skewed = True
+            if shared.skew.learn(received.headers.get("Date"), signed_at=signed_at):
+                return
+        if not said.retryable:
+            raise said.error
+        await self._again(call, said.error, said.retry_after or 0.0)
+
+    async def _again(self, call: Call, error: ServiceError, at_least: float) -> None:
+        """Wait as long as the error asks for, when the budget has another attempt."""
+        shared = self._shared
+        call.last = error
+        call.attempt += 1
+        if call.attempt >= shared.retries.attempts:
+            raise error
+        wait = max(at_least, backoff(shared.retries, call.attempt - 1, shared.random))
+        # Where nothing at all gets through, the pace lets one request a second try; that is
+        # little enough, and whoever waits for it must not find an empty budget when it is over.
+        while not call.track.shut and (missing := shared.budget.take()) > 0.0:
+            if not isinstance(error, ThrottledError):
+                raise error
+            await self._pause(call, min(missing, LOOK_SECONDS))
+        await self._pause(call, wait)
+
+    async def _pause(self, call: Call, seconds: float) -> None:
+        """Wait, or raise at once when that would take longer than the caller has."""
+        now = self._shared.monotonic()
+        left = call.find_until(now) - now
+        if seconds >= left:
+            call.give_up(seconds, max(left, 0.0))
+        await self._shared.sleep(seconds)
+
+
+class DataPlane:
+    """The way to AWS's services in one region, from any event loop.
+
+    Pace, retry budget and the knowledge of the services' clock are one for all its callers. No
+    I/O is done before the first call.
+
+    Args:
+        region: Such as "eu-central-1".
+        endpoint_urls: URLs to use instead of AWS's own, by service ("s3vectors", "bedrock",
+            "sts", "dynamodb"); "*" for all that are not named.
+        fips: Ask the FIPS endpoints.
+        dual_stack: Ask the endpoints that answer on IPv6 too.
+        concurrency: Requests under way at once, per event loop that has connections.
+        timeouts: Of connections, attempts and calls.
+        retries: When to try again.
+        clock: The time requests are signed with, and deadlines counted in.
+        random: 0..1, for the waits.
+        sleep: Waits between attempts; for tests.
+
+    Raises:
+        ValidationError: The region is none, or an endpoint URL cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        region: str,
+        endpoint_urls: Mapping[str, str] | None = None,
+        fips: bool = False,
+        dual_stack: bool = False,
+        concurrency: int = 128,
+        timeouts: Timeouts | None = None,
+        retries: RetryPolicy | None = None,
+        clock: Clock | None = None,
+        random: Callable[[], float] = _random.random,
+        sleep: Callable[[float], Awaitable[None]] | None = None,
+    ) -> None:
+        if concurrency < 1:
+            raise ValidationError(f"a concurrency of {concurrency} lets no request through")
+        self._region = region
+        self._shared = _Shared(
+            region=region,
+            endpoints=Endpoints(region, endpoint_urls, fips=fips, dual_stack=dual_stack),
+            concurrency=concurrency,
+            timeouts=timeouts or Timeouts(),
+            retries=retries or RetryPolicy(),
+            clock=clock or SystemClock(),
+            random=random,
+            sleep=sleep,
+        )
+        self._homes: Homes[Channel] = Homes(self._open, Channel.aclose)
+        # What `Homes` would find on the loop that entered, at half of a call's own cost.
+        self._direct: tuple[Channel | None, object] = (None, None)
+        fork.watch(self._after_fork)
+
+    @property
+    def region(self) -> str:
+        """Where the services are."""
+        return self._region
+
+    async def enter(self) -> None:
+        """Give the calling asyncio loop connections of its own until `aclose`."""
+        await self._homes.enter()
+
+    async def aclose(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        await self._homes.aclose()
+
+    async def call(
+        self,
+        request: Request,
+        credentials: Credentials | None,
+        *,
+        lane: Lane | None = None,
+        weight: float = 1.0,
+    ) -> Reply:
+        """Send a request until it is answered, it is refused for good, or time is up.
+
+        The calling task's deadline (anyio's) is known: an attempt that would come after it is not
+        waited for.
+
+        Args:
+            request: What is asked for.
+            credentials: Who asks; None for a request that is not signed.
+            lane: Whose pace it keeps; its service's if None.
+            weight: What it weighs there.
+
+        Raises:
+            ThrottledError: There is no capacity before the deadline.
+            UnavailableError: No answer came, or failures only.
+            CredentialsError: They are not accepted; not tried again with the same ones.
+            ServiceError: Another of its subclasses, by what the caller can do.
+            ValidationError: The request cannot be sent.
+        """
+        limit = self._shared.timeouts.call
+        channel, loop = self._direct
+        if channel is not None and not channel.is_closed and running_loop() is loop:
+            return await channel.carry(request, credentials, lane, weight, limit, None)
+        return await self._homes.run(
+            Channel.carry, request, credentials, lane, weight, limit, patience_here()
+        )
+
+    async def run(self, fn: Callable[[Channel, *Ts], Awaitable[R]], *args: *Ts) -> R:
+        """Return `await fn(channel, *args)`, run where the connections are.
+
+        Args:
+            fn: An async function of memlane's own: user code has no place on that loop.
+            *args: Its further arguments.
+        """
+        return await self._homes.run(fn, *args)
+
+    async def _open(self) -> Channel:
+        channel = Channel(self._shared)
+        if not io_loop().is_here:
+            self._direct = channel, running_loop()
+        return channel
+
+    def _after_fork(self) -> None:
+        self._direct = None, None

@@ -1,0 +1,263 @@
+"""Who has spoken: names that leave a query's embedding, kept in one vector of the index per user.
+
+The vector is no record: its key is no record's, it has no `user_id` and no `space`, so no query's
+filter finds it. Each process reads it once a minute a user and writes it when a name is new. Two
+processes may overwrite each other's names; the next put of a lost name writes it again.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Final, TypeAlias
+
+from memlane.aws._extra import orjson
+from memlane.errors import BackendError
+from memlane.layout import EPOCH, owner_prefix, vector_key
+from memlane.protocols import Clock
+from memlane.runtime import SingleFlight, fork
+from memlane.scope import Reach, Scope
+from memlane.types import MemoryRecord
+
+__all__ = ("Actors", "actors_key", "actors_vector", "is_actors_key")
+
+_SEGMENT: Final = "actors"  # no agent's code: those have 16 characters
+_OWNER_CHARS: Final = 20
+
+MAX_NAMES: Final = 500
+MAX_BYTES: Final = 24 * 1024
+"""Of the 40 KB of metadata a vector may carry; who has more speakers is served with these."""
+
+_AGENT_BYTES: Final = 24  # the code of an agent as JSON, with what stands around it
+
+FRESH_SECONDS: Final = 60.0
+FAILED_SECONDS: Final = 5.0
+"""A failed reading is not repeated sooner: recall goes on without names."""
+
+_LATER: Final = 24 * 3600 * 1_000_000
+"""Microseconds by which an expiry is put off at least: a name is not written with each record."""
+
+Read: TypeAlias = Callable[[], Awaitable[str | bytes | None]]
+Write: TypeAlias = Callable[[str], Awaitable[object]]
+_Key: TypeAlias = tuple[str, str]  # index and owner
+_Name: TypeAlias = tuple[str, str]  # the agent's code and the actor
+_Ends: TypeAlias = dict[_Name, int]  # microseconds of the last record's expiry; 0 is never
+
+
+def actors_key(scope: Scope) -> str:
+    """Return the key of the vector that holds the names of the scope's user."""
+    return f"{owner_prefix(scope)}{_SEGMENT}"
+
+
+def is_actors_key(key: str) -> bool:
+    """Say whether a key is such a vector's, and so of no record."""
+    return key[_OWNER_CHARS:] == f"/{_SEGMENT}" and "/" not in key[:_OWNER_CHARS]
+
+
+def actors_vector(scope: Scope, content: str, *, dimensions: int) -> bytes:
+    """Return the vector that holds names as PutVectors takes it; where it points means nothing."""
+    return orjson.dumps(
+        {
+            "key": actors_key(scope),
+            "data": {"float32": [1.0, *[0.0] * (dimensions - 1)]},
+            # Not filterable in our indexes and in those of the older tools.
+            "metadata": {"content": content},
+        }
+    )
+
+
+class _Known:
+    """What this process knows of one user's actors, until when, and what it has yet to write."""
+
+    __slots__ = ("ends", "fresh_until", "is_full", "quiet_until", "wanted")
+
+    def __init__(self) -> None:
+        self.ends: _Ends = {}
+        self.wanted: _Ends = {}
+        self.fresh_until = float("-inf")
+        self.quiet_until = float("-inf")
+        self.is_full = False
+
+    def covers(self, ends: _Ends) -> bool:
+        """Say whether each name is known for as long as it has records."""
+        return all(map(self._covers, ends.items())) or self.is_full
+
+    def _covers(self, named: tuple[_Name, int]) -> bool:
+        name, end = named
+        have = self.ends.get(name)
+        return have is not None and (not have or 0 < end <= have)
+
+
+class Actors:
+    """The known actors of many users, read and written by those who hold the credentials.
+
+    Usable from any loop. A failing service costs names and no call: recall is then a little worse,
+    and the names are written with a later put.
+
+    Args:
+        clock: Decides what is still fresh.
+        size: Users kept in memory at most.
+    """
+
+    def __init__(self, *, clock: Clock, size: int = 10_000) -> None:
+        self._clock = clock
+        self._size = size
+        self._lock = threading.Lock()
+        self._users: OrderedDict[_Key, _Known] = OrderedDict()
+        self._flight: SingleFlight[None] = SingleFlight()
+        fork.watch(self._after_fork)
+
+    async def known(self, reach: Reach, *, index: str, read: Read) -> tuple[str, ...]:
+        """Return the names that have records within reach, sorted; some may have none any more.
+
+        Args:
+            reach: Whose, of which agent, and when; the session is not looked at.
+            index: The index's name.
+            read: Returns the `content` of the vector under `actors_key`, None if there is none.
+        """
+        key = (index, owner_prefix(reach.scope))
+        known = self._of(key)
+        if self._clock.monotonic() >= max(known.fresh_until, known.quiet_until):
+            await self._refresh(key, known, read, None)
+        agent = None if reach.any_agent else _agent_code(reach.scope.agent)
+        now = None if reach.now is None else _micros(reach.now)
+        found = {
+            name
+            for (code, name), end in known.ends.items()
+            if (agent is None or code == agent) and (not end or now is None or end > now)
+        }
+        return tuple(sorted(found))
+
+    async def note(
+        self, records: Sequence[MemoryRecord], *, index: str, read: Read, write: Write
+    ) -> None:
+        """Make sure that the actors of records are known; mostly at no cost.
+
+        Args:
+            records: Of one user; stored, or about to be.
+            index: The index's name.
+            read: As for `known`.
+            write: Puts the vector under `actors_key` with this `content`.
+        """
+        if all(record.actor is None for record in records):
+            return
+        key = (index, owner_prefix(records[0].scope))
+        known = self._of(key)
+        ends = _ends_of(records)
+        # A flight that was under way may have read the names wanted before ours were among them.
+        for _ in range(2):
+            now = self._clock.monotonic()
+            if now < known.quiet_until or (now < known.fresh_until and known.covers(ends)):
+                return
+            with self._lock:
+                _extend(known.wanted, ends)
+            await self._refresh(key, known, read, write)
+
+    def forget(self, scope: Scope, *, index: str) -> None:
+        """Let go of what is known of the scope's user: the vector was deleted, or may have been."""
+        with self._lock:
+            self._users.pop((index, owner_prefix(scope)), None)
+
+    def _of(self, key: _Key) -> _Known:
+        with self._lock:
+            known = self._users.get(key)
+            if known is None:
+                known = self._users[key] = _Known()
+                if len(self._users) > self._size:
+                    self._users.popitem(last=False)
+            else:
+                self._users.move_to_end(key)
+            return known
+
+    async def _refresh(self, key: _Key, known: _Known, read: Read, write: Write | None) -> None:
+        async def refresh() -> None:
+            ends = _decoded(await read())
+            with self._lock:
+                wanted = dict(known.wanted) if write is not None else {}
+            merged, is_full = _merged(ends, wanted, now=_micros(self._clock.now()))
+            if write is not None and merged != ends:
+                await write(_encoded(merged).decode())
+            with self._lock:
+                known.ends = merged
+                known.is_full = is_full
+                known.fresh_until = self._clock.monotonic() + FRESH_SECONDS
+                for name, end in wanted.items():
+                    if known.wanted.get(name) == end:
+                        del known.wanted[name]
+
+        try:
+            await self._flight.run(key, refresh)
+        except BackendError:
+            known.quiet_until = self._clock.monotonic() + FAILED_SECONDS
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
+        self._users = OrderedDict()
+
+
+@functools.lru_cache(maxsize=1024)
+def _agent_code(agent: str | None) -> str:
+    return vector_key(Scope("-", agent=agent), "-").split("/")[1]
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def _ends_of(records: Iterable[MemoryRecord]) -> _Ends:
+    ends: _Ends = {}
+    for record in records:
+        if record.actor is not None:
+            expires = record.expires_at
+            name = (_agent_code(record.scope.agent), record.actor)
+            _extend(ends, {name: 0 if expires is None else max(_micros(expires), 1)})
+    return ends
+
+
+def _extend(ends: _Ends, more: _Ends) -> None:
+    for name, end in more.items():
+        have = ends.get(name, end)
+        ends[name] = max(have, end) if have and end else 0
+
+
+def _merged(ends: _Ends, wanted: _Ends, *, now: int) -> tuple[_Ends, bool]:
+    """Return the stored names with the wanted ones, and whether some had no room."""
+    merged = {name: end for name, end in ends.items() if not end or end > now - _LATER}
+    room = MAX_BYTES - len(_encoded(merged))
+    agents = {code for code, _ in merged}
+    is_full = False
+    for name, end in wanted.items():
+        have = merged.get(name)
+        if have is None:
+            room -= len(orjson.dumps({name[1]: end})) + _AGENT_BYTES * (name[0] not in agents)
+            if room < 0 or len(merged) >= MAX_NAMES:
+                is_full = True
+                continue
+            merged[name] = end
+            agents.add(name[0])
+        elif have and (not end or end > have):
+            merged[name] = max(end, have + _LATER) if end else 0
+    return merged, is_full
+
+
+def _encoded(ends: _Ends) -> bytes:
+    agents: dict[str, dict[str, int]] = {}
+    for (code, name), end in ends.items():
+        agents.setdefault(code, {})[name] = end
+    return orjson.dumps({"v": 1, "agents": agents})
+
+
+def _decoded(content: str | bytes | None) -> _Ends:
+    """Return the names in a vector's `content`; what does not look like them is overwritten."""
+    if content is None:
+        return {}
+    try:
+        agents: dict[str, dict[str, int]] = orjson.loads(content)["agents"]
+        return {
+            (code, name): int(end) for code, names in agents.items() for name, end in names.items()
+        }
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
+        return {}

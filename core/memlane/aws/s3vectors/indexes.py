@@ -1,0 +1,245 @@
+"""Which indexes there are, what they are like, and whose embedding space they are of.
+
+What was learnt is kept until the service says that an index is gone. The space is noted in one
+vector of the index, which is read as strongly as every other and needs no further permission.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Final
+
+from memlane.aws._extra import orjson
+from memlane.aws.s3vectors.description import Description, described
+from memlane.aws.s3vectors.index import Index, token_of, vectors_of
+from memlane.aws.s3vectors.naming import is_reserved, space_key
+from memlane.aws.s3vectors.together import together
+from memlane.checks import check_space
+from memlane.errors import (
+    AccessDeniedError,
+    EmbeddingSpaceError,
+    ServiceError,
+    TenantNotOnboardedError,
+    UnavailableError,
+)
+from memlane.metadata import NON_FILTERABLE
+from memlane.protocols import EmbeddingSpace
+from memlane.runtime import SingleFlight, fork
+
+__all__ = ("Indexes",)
+
+_log = logging.getLogger(__name__)
+
+_KEPT: Final = 10_000
+_CONFLICT: Final = 409
+_METRIC: Final = "cosine"
+
+
+class _Known:
+    """What is known of one index."""
+
+    __slots__ = ("description", "spaces")
+
+    def __init__(self) -> None:
+        self.description: Description | None = None
+        self.spaces: dict[str, frozenset[str]] = {}  # by the key of the note that says them
+
+
+class Indexes:
+    """The indexes of one bucket that this process has met. Usable from any loop."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._describing: SingleFlight[Description] = SingleFlight()
+        self._ensuring: SingleFlight[None] = SingleFlight()
+        fork.watch(self._after_fork)
+
+    def peek(self, index: Index) -> Description | None:
+        """Return what an index is like, where that is known already."""
+        known = self._known.get(index.target.index)
+        return None if known is None else known.description
+
+    def was_known(self, index: Index) -> bool:
+        """Say whether the index was there once, though it may be gone."""
+        return index.target.index in self._known
+
+    async def described(self, index: Index) -> Description:
+        """Return what an index is like.
+
+        Raises:
+            TenantNotOnboardedError: There is none.
+        """
+        description = self.peek(index)
+        if description is None:
+            description = await self._describing.run(
+                index.target, functools.partial(self._describe, index)
+            )
+        return description
+
+    def drop(self, index: Index) -> None:
+        """Forget what an index was like: the service says it is gone."""
+        with self._lock:
+            known = self._known.get(index.target.index)
+            if known is not None:
+                known.description = None
+                known.spaces = {}
+
+    async def ensure(self, index: Index, space: EmbeddingSpace, *, maker: Index | None) -> None:
+        """Make sure that vectors of a space can be stored.
+
+        Args:
+            index: As the tenant sees it.
+            space: Whose vectors.
+            maker: The same index as somebody sees it who may make it; None makes none.
+
+        Raises:
+            EmbeddingSpaceError: The index is of another space.
+            TenantNotOnboardedError: There is none.
+        """
+        known = self._known.get(index.target.index)
+        note = space_key(index.scope, shared=index.shared)
+        if known is not None and space.id in known.spaces.get(note, ()):
+            return
+        await self._ensuring.run(
+            (index.target, note, space.id),
+            functools.partial(self._ensure, index, space, maker),
+        )
+
+    async def make(self, maker: Index, space: EmbeddingSpace) -> bool:
+        """Make an index, unless it is there; say whether it was made.
+
+        Raises:
+            EmbeddingSpaceError: It is there, and of another space.
+            StoreNotFoundError: There is no such bucket.
+        """
+        fields = {
+            "dataType": "float32",
+            "dimension": space.dimensions,
+            "distanceMetric": _METRIC,
+            "metadataConfiguration": {"nonFilterableMetadataKeys": list(NON_FILTERABLE)},
+            "tags": maker.tags,
+        }
+        made = True
+        try:
+            await maker.call("CreateIndex", fields)
+        except ServiceError as error:
+            # Of several who make it at once one is told 409 or, now and then, 500.
+            if error.status != _CONFLICT and not isinstance(error, UnavailableError):
+                raise
+            made = False
+            try:
+                await self._describe(maker)
+            except TenantNotOnboardedError:
+                raise error from error.__cause__
+        await self._ensure(maker, space, None)
+        return made
+
+    async def _describe(self, index: Index) -> Description:
+        description = described(await index.call("GetIndex", {}))
+        self._of(index).description = description
+        return description
+
+    async def _ensure(self, index: Index, space: EmbeddingSpace, maker: Index | None) -> None:
+        note = space_key(index.scope, shared=index.shared)
+        try:
+            answers: Any = await together([
+                functools.partial(self._describe, index),
+                functools.partial(index.get, [note]),
+            ])  # fmt: skip
+        except TenantNotOnboardedError:
+            if maker is None:
+                raise
+            await self.make(maker, space)
+            return
+        description: Description = answers[0]
+        _check(description, space, index)
+        spaces = _noted(answers[1])
+        if description.is_older and not spaces:
+            spaces = frozenset({space.id})
+            _log.warning(
+                "index %s was made by another tool: what it keeps unfilterable cannot be filtered "
+                "by, long records do not fit, and vectors without a space are taken for %s",
+                index.target.index,
+                space.id,
+            )
+        elif space.id not in spaces:
+            if spaces and (index.shared or not await _is_empty(index)):
+                _refuse(space, spaces, index)
+            spaces = frozenset({space.id})
+            await self._note(index, note, space)
+        self._of(index).spaces[note] = spaces
+
+    async def _note(self, index: Index, key: str, space: EmbeddingSpace) -> None:
+        vector = {
+            "key": key,
+            "data": {"float32": [1.0, *[0.0] * (space.dimensions - 1)]},
+            # Without `user_id`, so that no query finds it.
+            "metadata": {"content": orjson.dumps({"spaces": [space.id]}).decode()},
+        }
+        try:
+            await index.put([orjson.dumps(vector)])
+        except AccessDeniedError:
+            # Who may only read stores nothing of another space; who may write will note it.
+            _log.debug("the space of index %s could not be noted", index.target.index)
+
+    def _of(self, index: Index) -> _Known:
+        with self._lock:
+            known = self._known.get(index.target.index)
+            if known is None:
+                known = self._known[index.target.index] = _Known()
+                if len(self._known) > _KEPT:
+                    self._known.popitem(last=False)
+            return known
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
+
+
+def _check(description: Description, space: EmbeddingSpace, index: Index) -> None:
+    if description.metric != _METRIC:
+        raise EmbeddingSpaceError(
+            f"index {index.target.index!r} compares by {description.metric}, and memlane by cosine",
+            operation="ensure_index",
+            scope=index.scope,
+            remedy="use an index made with the distance metric cosine",
+        )
+    if description.dimension != space.dimensions:
+        raise EmbeddingSpaceError(
+            f"index {index.target.index!r} holds vectors of {description.dimension} dimensions; "
+            f"the embedding space {space.id} has {space.dimensions}",
+            operation="ensure_index",
+            scope=index.scope,
+            remedy="use the embedder it was made for, or reembed: `iterate` over the records and "
+            "store them in another bucket",
+        )
+
+
+def _refuse(space: EmbeddingSpace, spaces: frozenset[str], index: Index) -> None:
+    try:
+        check_space(space.id, spaces, scope=index.scope)
+    except EmbeddingSpaceError as error:
+        error.remedy = (
+            "use the embedder they were stored with, or reembed: `iterate` over the records and "
+            "store them in another bucket"
+        )
+        raise
+
+
+def _noted(vectors: list[Mapping[str, Any]]) -> frozenset[str]:
+    for vector in vectors:
+        try:
+            return frozenset(orjson.loads(vector["metadata"]["content"])["spaces"])
+        except (KeyError, TypeError, ValueError):
+            continue
+    return frozenset()
+
+
+async def _is_empty(index: Index) -> bool:
+    """Say whether an index holds no record; then its space may change."""
+    page = await index.call("ListVectors", {"maxResults": 100})
+    return not token_of(page) and all(is_reserved(each["key"]) for each in vectors_of(page))

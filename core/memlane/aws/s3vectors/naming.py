@@ -1,0 +1,77 @@
+"""What an index is called, and which of its vectors are no records."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Final
+
+from memlane.aws.s3vectors.actors import is_actors_key
+from memlane.aws.wire import Lane
+from memlane.layout import index_name, tenant_code, user_code
+from memlane.scope import Scope
+
+__all__ = ("IndexTarget", "codes_of", "index_of", "is_reserved", "space_key")
+
+_REQUESTS: Final = 1_000.0
+_VECTORS: Final = 2_500.0
+_RESERVED: Final = "memlane/"  # no owner's code: those have 20 characters
+
+
+@dataclass(frozen=True, slots=True)
+class IndexTarget:
+    """One index of one bucket.
+
+    Args:
+        bucket: The vector bucket's name.
+        index: The index's name.
+    """
+
+    bucket: str
+    index: str
+
+    @property
+    def lane(self) -> Lane:
+        """The pace of what changes the index: what the service allows, per second."""
+        return _lane(self.bucket, self.index)
+
+    @property
+    def reading(self) -> Lane:
+        """The pace of what reads it: nobody knows a number, so only what is refused slows it."""
+        return _reading(self.bucket, self.index)
+
+
+@functools.lru_cache(maxsize=4096)
+def _lane(bucket: str, index: str) -> Lane:
+    return Lane(f"{bucket}/{index}", requests=_REQUESTS, weight=_VECTORS)
+
+
+@functools.lru_cache(maxsize=4096)
+def _reading(bucket: str, index: str) -> Lane:
+    return Lane(f"{bucket}/{index} reading")
+
+
+def index_of(scope: Scope, *, per_user: bool) -> str:
+    """Return the index of a scope's tenant, or of its user alone."""
+    if per_user:
+        return index_name(user_code(scope.tenant, scope.user))
+    return index_name(tenant_code(scope.tenant))
+
+
+def codes_of(scope: Scope, *, per_user: bool) -> dict[str, str]:
+    """Return the tags of a scope's index: those that its tenant's credentials carry."""
+    tags = {"TenantID": tenant_code(scope.tenant)}
+    return tags | {"UserID": user_code(scope.tenant, scope.user)} if per_user else tags
+
+
+def space_key(scope: Scope, *, shared: bool) -> str:
+    """Return the key of the vector that says which embedding space an index is of.
+
+    In an index that tenants share, each has a space of its own.
+    """
+    return f"{_RESERVED}space/{tenant_code(scope.tenant)}" if shared else f"{_RESERVED}space"
+
+
+def is_reserved(key: str) -> bool:
+    """Say whether a vector is memlane's own note, and no record."""
+    return key.startswith(_RESERVED) or is_actors_key(key)

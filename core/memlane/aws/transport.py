@@ -1,0 +1,247 @@
+"""One connection pool on one loop: bytes out, bytes in, and what went wrong between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from yarl import URL
+
+from memlane.aws._extra import aiohttp
+from memlane.aws.endpoints import Endpoint
+from memlane.aws.wire import Reply, Request, Timeouts
+from memlane.errors import LoopError
+
+if TYPE_CHECKING:
+    import socket
+
+__all__ = ("NoAnswerError", "Transport")
+
+MAX_ANSWER: Final = 64 * 1024 * 1024
+KEEP_ALIVE_SECONDS: Final = 12.0
+CLOSE_SECONDS: Final = 3.0
+KNOWN_URLS: Final = 1024
+READ_AHEAD: Final = 256 * 1024
+# What aiohttp would add of its own; given here it has nothing to look for, and asks for no gzip.
+SENT_ALWAYS: Final = (("Accept", "*/*"), ("Accept-Encoding", "identity"), ("User-Agent", "memlane"))
+
+# What the sockets opened for an attempt are noted in. Connecting runs in tasks of its own, which
+# see the attempt's context and nothing else of it.
+_opened: ContextVar[list[None] | None] = ContextVar("_opened", default=None)
+
+Failure = Literal["connect", "stale", "lost", "timeout", "hopeless"]
+
+
+class NoAnswerError(Exception):
+    """No whole answer came. What that means for the call is not decided here.
+
+    Args:
+        failure: "connect": nothing was sent. "stale": a connection kept from earlier was closed
+            before any of the answer came. "lost", "timeout": the request may have been done.
+            "hopeless": it would be the same again.
+        text: What happened, in a few words.
+    """
+
+    def __init__(self, failure: Failure, text: str) -> None:
+        super().__init__(text)
+        self.failure = failure
+        self.text = text
+
+
+class Transport:
+    """A connection pool; made, used and closed on one asyncio loop.
+
+    Args:
+        concurrency: Requests under way at once; the others wait here, in order.
+        timeouts: Bounds of an attempt.
+    """
+
+    def __init__(self, *, concurrency: int, timeouts: Timeouts) -> None:
+        self._concurrency = self._free = concurrency
+        self._idle: asyncio.Future[bool] | None = None
+        self._queue: deque[asyncio.Future[bool]] = deque()
+        self._attempt = timeouts.attempt
+        self._connect = timeouts.connect
+        self._urls: dict[tuple[str, str, str], URL] = {}
+        self._timeout = aiohttp.ClientTimeout(total=timeouts.attempt, sock_connect=timeouts.connect)
+        # The SSL context is aiohttp's own, made once a process when it is imported.
+        connector = aiohttp.TCPConnector(
+            limit=concurrency,
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            socket_factory=_open_socket,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            raise_for_status=False,
+            read_bufsize=READ_AHEAD,
+        )
+
+    async def aclose(self) -> None:
+        """Let what is under way end, within bounds, and close every connection."""
+        if self._free < self._concurrency:
+            # aiohttp would leave those who read from a connection it closes waiting for ever.
+            loop = asyncio.get_running_loop()
+            self._idle = loop.create_future()
+            timer = loop.call_later(CLOSE_SECONDS, _give_up, self._idle)
+            try:
+                await self._idle
+            finally:
+                timer.cancel()
+        await self._session.close()
+
+    async def send(
+        self,
+        endpoint: Endpoint,
+        request: Request,
+        headers: dict[str, str],
+        seconds: float,
+    ) -> Reply:
+        """Send one request and read its whole answer, once.
+
+        Cancelled or failing half way, it closes the connection rather than leave it to the next.
+
+        Args:
+            endpoint: Where to.
+            request: What.
+            headers: All headers, signed.
+            seconds: How long at most, waiting for a free place included; that wait is no part
+                of the attempt.
+
+        Raises:
+            NoAnswerError: None came.
+        """
+        if self._free:
+            self._free -= 1
+        else:
+            seconds -= await self._wait_for_place(seconds)
+        try:
+            return await self._exchange(endpoint, request, headers, seconds)
+        finally:
+            self._leave()
+
+    async def _exchange(
+        self, endpoint: Endpoint, request: Request, headers: dict[str, str], seconds: float
+    ) -> Reply:
+        timeout = self._timeout
+        if seconds < self._attempt:
+            seconds = max(seconds, 0.001)
+            timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(self._connect, seconds))
+        opened: list[None] = []
+        _opened.set(opened)
+        headers.update(SENT_ALWAYS)
+        try:
+            response = await self._session.request(
+                request.method,
+                self._url(endpoint, request),
+                data=request.body or None,
+                headers=headers,
+                allow_redirects=False,
+                timeout=timeout,
+            )
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise NoAnswerError("hopeless", "the server's certificate is not trusted") from error
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise NoAnswerError("connect", f"no connection: {_named(error)}") from error
+        except TimeoutError as error:
+            raise NoAnswerError("timeout", "no answer in time") from error
+        except aiohttp.ClientError as error:
+            stale = not opened and isinstance(
+                error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError
+            )
+            raise NoAnswerError("stale" if stale else "lost", _named(error)) from error
+        except RuntimeError as error:
+            if self._session.closed:
+                raise LoopError("the client was closed during a call") from error
+            raise
+        try:
+            return Reply(response.status, response.headers, await _whole(response))
+        except TimeoutError as error:
+            raise NoAnswerError("timeout", "the answer did not end in time") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise NoAnswerError("lost", f"the answer broke off: {_named(error)}") from error
+
+    def _url(self, endpoint: Endpoint, request: Request) -> URL:
+        key = (endpoint.host, request.path, request.query)
+        url = self._urls.get(key)
+        if url is None:
+            query = f"?{request.query}" if request.query else ""
+            text = f"{endpoint.scheme}://{endpoint.host}{endpoint.prefix}{request.path}{query}"
+            url = URL(text, encoded=True)
+            if len(self._urls) >= KNOWN_URLS:
+                self._urls.clear()
+            self._urls[key] = url
+        return url
+
+    async def _wait_for_place(self, seconds: float) -> float:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        place: asyncio.Future[bool] = loop.create_future()
+        self._queue.append(place)
+        timer = loop.call_later(max(seconds, 0), _give_up, place)
+        try:
+            granted = await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled() and place.result():
+                self._leave()
+            raise
+        finally:
+            timer.cancel()
+        if not granted:
+            raise NoAnswerError("connect", "all connections were busy")
+        return loop.time() - begun
+
+    def _leave(self) -> None:
+        while self._queue:
+            place = self._queue.popleft()
+            if not place.done():
+                place.set_result(True)
+                return
+        self._free += 1
+        if self._idle is not None and self._free == self._concurrency:
+            _give_up(self._idle)
+
+
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    length = response.content_length
+    if length is not None and length <= MAX_ANSWER:
+        return await response.read()
+    try:
+        parts: list[bytes] = []
+        size = 0
+        while size <= MAX_ANSWER and length is None:
+            part = await response.content.readany()
+            if not part:
+                return b"".join(parts)
+            parts.append(part)
+            size += len(part)
+    except BaseException:
+        response.close()
+        raise
+    response.close()
+    raise NoAnswerError("hopeless", f"the answer is larger than {MAX_ANSWER} bytes")
+
+
+def _give_up(place: asyncio.Future[bool]) -> None:
+    if not place.done():
+        place.set_result(False)
+
+
+def _open_socket(address: Any) -> socket.socket:
+    import socket
+
+    opened = _opened.get()
+    if opened is not None:
+        opened.append(None)
+    family, kind, protocol, *_ = address
+    return socket.socket(family=family, type=kind, proto=protocol)
+
+
+def _named(error: BaseException) -> str:
+    # An OSError's own text is an address and an errno's meaning; others may quote the request.
+    cause = error if isinstance(error, OSError) and error.strerror else None
+    return cause.strerror if cause is not None and cause.strerror else type(error).__name__

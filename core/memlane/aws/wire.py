@@ -1,0 +1,98 @@
+"""What goes over the wire, as data: a request, an answer, and how long to try."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = ("Lane", "Reply", "Request", "RetryPolicy", "Timeouts")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, not signed yet.
+
+    Args:
+        service: The signing name's service here: "s3vectors", "bedrock", "sts" or "dynamodb".
+        operation: The service's own name for it, such as "QueryVectors".
+        path: Path on the host, percent-encoded once, beginning with "/".
+        body: The bytes sent.
+        method: "POST" mostly.
+        query: Query string, encoded, without "?".
+        content_type: What the body is.
+        headers: Further headers, such as "X-Amz-Target"; signed too. A tuple, so that requests
+            can be made at no cost and kept.
+        idempotent: Doing it twice is doing it once; only then is it repeated when no answer came.
+    """
+
+    service: str
+    operation: str
+    path: str
+    body: bytes
+    method: str = "POST"
+    query: str = ""
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+    idempotent: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer of status 200.
+
+    Args:
+        status: The HTTP status.
+        headers: Case-insensitive.
+        body: All of it.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What shares a pace: one index of one bucket, or one model.
+
+    Args:
+        name: Its name, such as "bucket/index".
+        requests: Requests a second at most; None for no bound of ours.
+        weight: Weight a second at most, such as vectors; None for no bound of ours.
+    """
+
+    name: str
+    requests: float | None = None
+    weight: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Seconds.
+
+    Args:
+        connect: Until a connection stands.
+        attempt: For one attempt, its answer read.
+        call: For a call with all its attempts, when its caller gives no earlier deadline.
+    """
+
+    connect: float = 3.0
+    attempt: float = 15.0
+    call: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """When to try again. Waits are a random share of `base * 2**attempt`, at most `cap` seconds.
+
+    Args:
+        base: Seconds.
+        cap: Seconds.
+        budget: Retries saved up at most; each success earns about one more.
+        attempts: Attempts a call at most, whatever its deadline.
+    """
+
+    base: float = 0.05
+    cap: float = 5.0
+    budget: float = 100.0
+    attempts: int = 12

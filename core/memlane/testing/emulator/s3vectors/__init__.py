@@ -1,0 +1,1 @@
+"""Amazon S3 Vectors as docs/emulator.md says it behaves."""
