@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, Final, Self
 
 import anyio
 
+from benchmarks.aws.emulated import Emulated
 from benchmarks.aws.environment import MEMLANE, Contender
 from benchmarks.aws.process import ContenderProcess
-from benchmarks.aws.service import Canned
+from benchmarks.aws.service import Canned, Service
 from benchmarks.peers.environment import PeerError
 from benchmarks.rounds import Played, play
 
@@ -49,6 +50,28 @@ def lesson(server: Canned, *, python: str | None = None) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def stage(*, emulator: bool) -> Generator[tuple[Service, dict[str, Any]]]:
+    """Lend a server that has been taught, and what the floor must send.
+
+    Args:
+        emulator: Take the emulator, which checks all it is asked, and is busier than its clients.
+    """
+    with Canned() as canned:
+        said = lesson(canned)
+        if not emulator:
+            yield canned, said
+            return
+    with Emulated() as server:
+        server.create_bucket(MEMLANE.bucket)
+        with ContenderProcess(MEMLANE, server) as ours:
+            kept = ours.run("store", n=_TAUGHT, concurrency=1)
+            if kept["errors"]:
+                raise PeerError(f"memlane cannot store: {kept['first_error']}")
+            ours.close()
+        yield server, said
+
+
 class Arena:
     """Contenders that run; a peer that cannot start is named with its reason and left out.
 
@@ -62,7 +85,7 @@ class Arena:
 
     def __init__(
         self,
-        server: Canned,
+        server: Service,
         contenders: Iterable[Contender],
         *,
         settings: Mapping[str, Any] | None = None,
@@ -82,9 +105,12 @@ class Arena:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            said = dict(self._said or lesson(self._server, python=self._python))
+            said = self._said
+            if said is None:
+                assert isinstance(self._server, Canned)
+                said = lesson(self._server, python=self._python)
             for name, contender in self._contenders.items():
-                own = self._settings | (said if contender.module == "floor" else {})
+                own = self._settings | (dict(said) if contender.module == "floor" else {})
                 try:
                     self._start(stack, contender, own)
                 except PeerError as exc:

@@ -1,6 +1,6 @@
 """The emulator in place of the canned server: the same requests, each signature and rule checked.
 
-It costs more per request than the clients that are measured, so ratios of CPU stay and rates do not.
+It costs more per request than the clients that are measured: ratios of CPU stay, rates do not.
 What floor and memlane find is what each stored into its own index.
 """
 
@@ -11,8 +11,6 @@ from contextlib import ExitStack
 from typing import Any, Self
 
 from memlane.testing.emulator import Emulator
-
-_RENAMED = {"NotCounted": 0}
 
 
 class Emulated:
@@ -86,8 +84,12 @@ class Emulated:
             "peak_open": counted.connections_peak,
         }
 
+    def create_bucket(self, bucket: str) -> None:
+        """Make a bucket."""
+        self._emulator.blocking.create_bucket(bucket)
+
     def create(self, bucket: str, index: str, non_filterable: Sequence[str] = ()) -> None:
         """Make a bucket and an index of 1,024 dimensions, as whoever onboards a tenant does."""
         ruled = self._emulator.blocking
-        ruled.create_bucket(bucket)
+        self.create_bucket(bucket)
         ruled.create_index(bucket, index, dimension=1024, hidden=tuple(non_filterable))

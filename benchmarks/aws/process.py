@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.aws.environment import Contender, prepared, variables
-from benchmarks.aws.service import Canned
+from benchmarks.aws.service import Service
 from benchmarks.peers.process import PeerProcess
 
 
@@ -25,7 +25,7 @@ class ContenderProcess(PeerProcess):
     def __init__(
         self,
         contender: Contender,
-        server: Canned,
+        server: Service,
         settings: Mapping[str, Any] | None = None,
         *,
         python: str | None = None,

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 from benchmarks.aws.server import CONTROL
 from benchmarks.peers.environment import ROOT
@@ -21,6 +21,44 @@ LATENCY: Final = {
     "GetVectors": 0.030,
 }
 """Seconds each operation takes in the questions about waiting."""
+
+
+class Service(Protocol):
+    """What contenders talk to, and how it is ruled."""
+
+    @property
+    def exports(self) -> Mapping[str, str]:
+        """What AWS clients read from the environment."""
+        ...
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The same for clients that are told."""
+        ...
+
+    def learn(self, learning: bool) -> None:
+        """Keep what is put from now on, or no longer."""
+        ...
+
+    def slow(self, latency: Mapping[str, float]) -> None:
+        """Take this long for these operations, and no time for others."""
+        ...
+
+    def throttle(self, rates: Mapping[str, float]) -> None:
+        """Answer this share of these operations with 429."""
+        ...
+
+    def reset(self) -> None:
+        """Count anew."""
+        ...
+
+    def counters(self) -> dict[str, Any]:
+        """Return what was counted since the last reset."""
+        ...
+
+    def create(self, bucket: str, index: str, non_filterable: Sequence[str] = ()) -> None:
+        """Make an index of 1,024 dimensions, as whoever onboards a tenant does."""
+        ...
 
 
 class Canned:

@@ -95,7 +95,7 @@ def _crowd(server: Canned, parts: int) -> dict[str, Any]:
         for number in range(parts):
             for name in list(turns)[:: 1 if number % 2 else -1]:
                 process, op = turns[name]
-                part = process.run(op, n=3 * CALLERS, concurrency=CALLERS, ticker=True)
+                part = process.run(op, n=6 * CALLERS, concurrency=CALLERS, ticker=True)
                 if part["errors"]:
                     raise PeerError(f"{name}: {part['first_error']}")
                 done[name].append(part)
@@ -119,7 +119,7 @@ def _crowd(server: Canned, parts: int) -> dict[str, Any]:
     }
 
 
-def main(*, rounds: int = 3, parts: int = 8, name: str = "aws_tenants") -> None:
+def main(*, rounds: int = 3, parts: int = 6, name: str = "aws_tenants") -> None:
     """Ask both."""
     with Canned() as server:
         _teach(server)

@@ -24,6 +24,8 @@ __all__ = ("Embeddings", "VectorCache", "embed_all")
 
 _INLINE_CHARS = 2_000  # cutting this much text takes less time than a hop to another thread
 
+_INFINITE = float("inf")
+
 _Key = tuple[str, bytes]
 
 
@@ -106,25 +108,31 @@ def check_vectors(vectors: Vector, *, count: int, space: EmbeddingSpace) -> Vect
     Raises:
         EmbeddingSpaceError: Another shape, a number that is not finite, or a zero vector.
     """
-    try:
-        # A copy: a model may answer in the same buffer the next time.
-        with np.errstate(over="ignore"):
-            found = np.array(vectors, dtype=np.float32, order="C")
-    except (TypeError, ValueError) as exc:
-        raise EmbeddingSpaceError(
-            "the embedder answered something that is no array of numbers",
-            remedy=f"check that the model really is {space.id}",
-        ) from exc
+    found = _copied(vectors, space=space)
     if found.shape != (count, space.dimensions):
         raise EmbeddingSpaceError(
             f"the embedder answered shape {found.shape} where {(count, space.dimensions)} was due",
             remedy=f"check that the model really is {space.id}",
         )
     # One pass for both questions; a length that overflowed or vanished is looked into.
-    lengths = np.einsum("ij,ij->i", found, found)
-    if not (np.isfinite(lengths).all() and lengths.all()):
+    lengths: list[float] = np.einsum("ij,ij->i", found, found).tolist()
+    if not all(0.0 < length < _INFINITE for length in lengths):
         _check_numbers(found)
     return found
+
+
+def _copied(vectors: object, *, space: EmbeddingSpace) -> Vector:
+    """Return a copy as float32: a model may answer in the same buffer the next time."""
+    try:
+        if getattr(vectors, "dtype", None) == np.float32:
+            return np.array(vectors, dtype=np.float32, order="C")
+        with np.errstate(over="ignore"):
+            return np.array(vectors, dtype=np.float32, order="C")
+    except (TypeError, ValueError) as exc:
+        raise EmbeddingSpaceError(
+            "the embedder answered something that is no array of numbers",
+            remedy=f"check that the model really is {space.id}",
+        ) from exc
 
 
 def _check_numbers(vectors: Vector) -> None:

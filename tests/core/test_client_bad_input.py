@@ -22,7 +22,7 @@ from memlane.local import InMemoryBackend
 from memlane.testing import CountingBackend, FakeClock, HashingEmbedder
 
 USER = "ada-lovelace"
-SECRET = "swordfish"  # noqa: S105 - of a test
+SECRET = "swordfish"
 ADA = Scope(USER, tenant="acme")
 NOW = FakeClock().now()
 

@@ -22,7 +22,7 @@ from memlane.protocols import Embedder, EmbeddingSpace, Purpose, Vector
 from memlane.testing import CountingBackend, FakeClock, HashingEmbedder
 
 USER = "ada-lovelace"
-SECRET = "swordfish"  # noqa: S105 - of a test
+SECRET = "swordfish"
 ADA = Scope(USER, tenant="acme")
 
 ODD = {

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
+from urllib.parse import urlsplit
 
 from memlane import ValidationError
+from memlane.patterns import lazy
 from memlane.protocols import Credentials
 
 __all__ = ("LOCAL_MODEL", "SCHEME", "AwsSettings", "Place")
@@ -17,8 +18,8 @@ SCHEME: Final = "s3vectors://"
 LOCAL_MODEL: Final = "local"
 """The name of the built-in model, among those of Bedrock."""
 
-_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
-_INDEX: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_BUCKET: Final = lazy(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+_INDEX: Final = lazy(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ENDPOINTS: Final = {
     "*": "AWS_ENDPOINT_URL",
     "s3vectors": "AWS_ENDPOINT_URL_S3VECTORS",
@@ -51,7 +52,7 @@ class Place:
             ValidationError: It names no bucket there can be.
         """
         bucket, slash, index = url.removeprefix(SCHEME).partition("/")
-        if not _BUCKET.fullmatch(bucket):
+        if not _BUCKET().fullmatch(bucket):
             raise ValidationError(
                 f"{bucket!r} is no name of a vector bucket"
                 if bucket
@@ -60,7 +61,7 @@ class Place:
                 remedy="write it as s3vectors://my-bucket: 3 to 63 of a-z, 0-9 and '-'; the "
                 "region comes from AWS_REGION",
             )
-        if slash and index and not _INDEX.fullmatch(index):
+        if slash and index and not _INDEX().fullmatch(index):
             raise ValidationError(
                 f"{index!r} is no name of an index",
                 operation="connect",
@@ -84,6 +85,8 @@ class AwsSettings:
         base_model: The model behind an ARN that does not say it.
         dimensions: Components a vector; the model's own choice if None.
         endpoint_urls: By service, or "*" for all others, in place of AWS's own.
+        ca_bundle: A file of the authorities to trust, in place of the system's.
+        proxy: The proxy all requests go through.
         fips: Ask FIPS endpoints.
         dual_stack: Ask dual-stack endpoints.
         concurrency: Requests at once.
@@ -100,6 +103,8 @@ class AwsSettings:
     base_model: str | None = None
     dimensions: int | None = None
     endpoint_urls: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    ca_bundle: str | None = None
+    proxy: str | None = field(default=None, repr=False)  # it may hold a password
     fips: bool = False
     dual_stack: bool = False
     concurrency: int = _CONCURRENCY
@@ -124,9 +129,10 @@ class AwsSettings:
             ValidationError: A variable holds what it may not.
         """
         ignored = _flag(env, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
-        urls = {name: env[key] for name, key in _ENDPOINTS.items() if env.get(key) }
+        urls = {name: env[key] for name, key in _ENDPOINTS.items() if env.get(key) and not ignored}
+        region = env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or None
         return cls(
-            region=env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or None,
+            region=region,
             profile=env.get("AWS_PROFILE") or None,
             host=_credentials(env),
             role_arn=env.get("MEMLANE_ROLE_ARN") or None,
@@ -135,6 +141,8 @@ class AwsSettings:
             embedding_model=env.get("MEMLANE_EMBEDDING_MODEL") or None,
             dimensions=_number(env, "MEMLANE_DIMENSIONS"),
             endpoint_urls=MappingProxyType(urls),
+            ca_bundle=env.get("AWS_CA_BUNDLE") or None,
+            proxy=_proxy(env, region, urls),
             fips=_flag(env, "AWS_USE_FIPS_ENDPOINT"),
             dual_stack=_flag(env, "AWS_USE_DUALSTACK_ENDPOINT"),
             concurrency=_number(env, "MEMLANE_CONCURRENCY") or _CONCURRENCY,
@@ -173,6 +181,21 @@ def _credentials(env: Mapping[str, str]) -> Credentials | None:
         return None
     token = env.get("AWS_SESSION_TOKEN") or None
     return Credentials(access_key=access, secret_key=secret, session_token=token)
+
+
+def _proxy(env: Mapping[str, str], region: str | None, urls: Mapping[str, str]) -> str | None:
+    """Return the proxy of the environment, unless a host that is asked is to be reached without."""
+    proxy = env.get("https_proxy") or env.get("HTTPS_PROXY")
+    if not proxy or any(url.startswith("http://") for url in urls.values()):
+        return None
+    hosts = [urlsplit(url).hostname or "" for url in urls.values()]
+    if "*" not in urls:
+        hosts += [f"s3vectors.{region}.api.aws", f"bedrock-runtime.{region}.amazonaws.com"]
+    spared = (env.get("no_proxy") or env.get("NO_PROXY") or "").lower().split(",")
+    for name in (each.strip().removeprefix("*").removeprefix(".") for each in spared):
+        if any(host == name or host.endswith(f".{name}") for host in hosts if name):
+            return None
+    return None if "*" in (each.strip() for each in spared) else proxy
 
 
 def _flag(env: Mapping[str, str], name: str) -> bool:

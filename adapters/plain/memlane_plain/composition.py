@@ -59,6 +59,8 @@ def aws_parts(
         fips=aws.fips,
         dual_stack=aws.dual_stack,
         concurrency=aws.concurrency,
+        ca_bundle=aws.ca_bundle,
+        proxy=aws.proxy,
         clock=clock,
     )
     if host is None:

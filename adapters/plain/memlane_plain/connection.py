@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from memlane import Limits, MemoryClient, Tenancy, ValidationError
-from memlane.local import InMemoryBackend, MiniLMEmbedder, SqliteBackend
 from memlane.protocols import (
     Clock,
     CredentialProvider,
@@ -21,6 +20,7 @@ from memlane_plain.settings import Settings
 
 if TYPE_CHECKING:
     from memlane.aws.credentials import HostProvider
+    from memlane.local import InMemoryBackend, SqliteBackend
 
 __all__ = ("connect", "connect_with", "embedder_with")
 
@@ -35,13 +35,15 @@ class _Parts(NamedTuple):
 
 
 def _local_backend(settings: Settings) -> InMemoryBackend | SqliteBackend:
+    # Who is in AWS pays for no SQLite.
+    from memlane.local import InMemoryBackend, SqliteBackend  # noqa: PLC0415
+
     url = settings.url
     if url == _MEMORY:
         return InMemoryBackend()
     if url.startswith(_SQLITE) and (path := unquote(url.removeprefix(_SQLITE))):
-        return SqliteBackend(
-            path, cache_bytes=settings.cache_bytes, busy_timeout=settings.busy_timeout
-        )
+        told = _given(cache_bytes=settings.cache_bytes, busy_timeout=settings.busy_timeout)
+        return SqliteBackend(path, **told)
     scheme = url.partition("://")[0] if "://" in url else None
     raise ValidationError(
         f"no store is known for the scheme {scheme!r}" if scheme else "the url names no store",
@@ -81,6 +83,8 @@ def _put_together(
         backend = local = _local_backend(settings)
         owned.append(local)
     if embedder is None:
+        from memlane.local import MiniLMEmbedder  # noqa: PLC0415
+
         embedder = mini = MiniLMEmbedder(threads=settings.embedding_threads)
         owned.append(mini)
     return _Parts(backend, embedder, owned)
@@ -138,6 +142,8 @@ def connect(
     base_model: str | None = None,
     dimensions: int | None = None,
     endpoint_url: str | Mapping[str, str] | None = None,
+    ca_bundle: str | None = None,
+    proxy: str | None = None,
     concurrency: int | None = None,
     auto_onboard: bool | None = None,
 ) -> MemoryClient:
@@ -172,6 +178,8 @@ def connect(
         base_model: The model behind an ARN that does not say it.
         dimensions: Components a vector; what is usual for the model if left out.
         endpoint_url: Where AWS is in place of AWS: for all services, or by service.
+        ca_bundle: A file of the authorities to trust, in place of the system's.
+        proxy: The proxy all requests to AWS go through.
         concurrency: Requests at once; 128 if left out.
         auto_onboard: Make a tenant's index when it is missing, with the host's credentials.
 
@@ -192,6 +200,8 @@ def connect(
             base_model=base_model,
             dimensions=dimensions,
             endpoint_urls={"*": endpoint_url} if isinstance(endpoint_url, str) else endpoint_url,
+            ca_bundle=ca_bundle,
+            proxy=proxy,
             concurrency=concurrency,
             auto_onboard=auto_onboard,
         ),

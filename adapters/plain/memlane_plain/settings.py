@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final, cast, get_args
 
 from memlane import Limits, Tenancy, ValidationError
-from memlane.local.sqlite.backend import CACHE_BYTES
 from memlane_plain.cloud import LOCAL_MODEL, SCHEME, AwsSettings, Place
 
 __all__ = ("Settings", "default_url")
@@ -45,8 +44,8 @@ class Settings:
         embedding_threads: Threads the local model runs on.
         busy_timeout: Seconds to wait for a store file that another process holds.
         cache_bytes: Memory for what was read of recently used scopes, about 1.7 KB a record
-            and window of the local model; 0 for none. A scope that does not fit is read anew by
-            each query.
+            and window of the local model; 0 for none, and the backend's own default if left out.
+            A scope that does not fit is read anew by each query.
         aws: What only a client in AWS needs.
     """
 
@@ -55,7 +54,7 @@ class Settings:
     limits: Limits | None = None
     embedding_threads: int = 2
     busy_timeout: float = 5.0
-    cache_bytes: int = CACHE_BYTES
+    cache_bytes: int | None = None
     aws: AwsSettings = field(default_factory=AwsSettings)
 
     def __post_init__(self) -> None:

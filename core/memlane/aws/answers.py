@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from html import unescape
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from memlane.aws._extra import orjson
 from memlane.aws.wire import Reply, Request
@@ -21,6 +19,7 @@ from memlane.errors import (
     ThrottledError,
     UnavailableError,
 )
+from memlane.patterns import lazy
 from memlane.protocols import Credentials
 
 __all__ = ("Refusal", "decode", "refusal")
@@ -73,7 +72,7 @@ _SKEW: Final = frozenset(
         "SignatureDoesNotMatch",
     }
 )
-_SKEW_WORDS = re.compile(r"signature (?:has )?expired|not yet current", re.IGNORECASE)
+_skew_words = lazy(r"signature (?:has )?expired|not yet current", re.IGNORECASE)
 _QUOTA: Final = frozenset({"LimitExceededException", "ServiceQuotaExceededException"})
 _DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorized"})
 _MISSING: Final = frozenset({"NotFoundException", "ResourceNotFoundException"})
@@ -86,18 +85,17 @@ _SERVER_ERRORS: Final = range(500, 600)
 # 408: the service, or the model, took too long; 424: the model failed.
 _FAILURES: Final = frozenset({408, 424})
 MAX_RETRY_AFTER: Final = 3600.0
-_KEY_ID = re.compile(r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{8,}")
+_key_id = lazy(r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{8,}")
 # A session token: a role with its session, the longest name AWS says, has at most 142 characters.
-_TOKEN = re.compile(r"[A-Za-z0-9+/=_\-%]{150,}")
-_XML_CODE = re.compile(r"<Code>\s*([^<]{1,200}?)\s*</Code>")
-_XML_MESSAGE = re.compile(r"<Message>\s*([^<]{1,4000}?)\s*</Message>")
-_XML_REQUEST = re.compile(r"<RequestId>\s*([^<]{1,200}?)\s*</RequestId>")
-_PLACE = re.compile(r"[A-Za-z0-9_.\[\]/]{1,80}")
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,99}")
+_token = lazy(r"[A-Za-z0-9+/=_\-%]{150,}")
+_xml_code = lazy(r"<Code>\s*([^<]{1,200}?)\s*</Code>")
+_xml_message = lazy(r"<Message>\s*([^<]{1,4000}?)\s*</Message>")
+_xml_request = lazy(r"<RequestId>\s*([^<]{1,200}?)\s*</RequestId>")
+_place = lazy(r"[A-Za-z0-9_.\[\]/]{1,80}")
+_name = lazy(r"[A-Za-z][A-Za-z0-9_.]{0,99}")
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """An answer that is not what was asked for.
 
     Args:
@@ -161,7 +159,7 @@ def refusal(received: Reply, request: Request, credentials: Credentials | None) 
         or code == "RetryableConflictException"
         or (kind is UnavailableError and status != HTTPStatus.FAILED_DEPENDENCY),
         throttled=throttled or status == HTTPStatus.SERVICE_UNAVAILABLE,
-        skewed=code in _SKEW or (wrong_key and _SKEW_WORDS.search(detail or "") is not None),
+        skewed=code in _SKEW or (wrong_key and _skew_words().search(detail or "") is not None),
         retry_after=_seconds(received.headers.get("Retry-After")),
     )
 
@@ -201,8 +199,11 @@ def _said(received: Reply) -> tuple[str | None, str | None, str | None]:
     request_id = _request_id(headers)
     code = headers.get("x-amzn-errortype")
     if body[:64].lstrip().startswith(b"<"):
+        # Loaded for those who need it: STS's refusals are XML, and nothing else is.
+        from html import unescape
+
         text = body[:20_000].decode(errors="replace")
-        found = _XML_CODE.search(text), _XML_MESSAGE.search(text), _XML_REQUEST.search(text)
+        found = _xml_code().search(text), _xml_message().search(text), _xml_request().search(text)
         xml_code, message, xml_request = (unescape(hit[1]) if hit else None for hit in found)
         return _code(code) or _code(xml_code), message, request_id or xml_request
     try:
@@ -225,7 +226,7 @@ def _located(message: str, fields: dict[str, Any]) -> str:
     paths: list[str] = []
     for entry in cast("list[object]", named):
         path = cast("dict[str, object]", entry).get("path") if isinstance(entry, dict) else None
-        if isinstance(path, str) and _PLACE.fullmatch(path):
+        if isinstance(path, str) and _place().fullmatch(path):
             paths.append(path)
     if not paths:
         return message
@@ -238,7 +239,7 @@ def _code(said: object) -> str | None:
     if not isinstance(said, str):
         return None
     name = said.partition(":")[0].rpartition("#")[2].strip()
-    return name if _NAME.fullmatch(name) else None
+    return name if _name().fullmatch(name) else None
 
 
 def _request_id(headers: Mapping[str, str]) -> str | None:
@@ -253,7 +254,7 @@ def _scrubbed(text: str | None, credentials: Credentials | None) -> str | None:
         for secret in (credentials.session_token, credentials.secret_key, credentials.access_key):
             if secret and len(secret) >= SHORTEST_SECRET:
                 text = text.replace(secret, "***")
-    return _TOKEN.sub("***", _KEY_ID.sub("***", text))[:MAX_DETAIL]
+    return _token().sub("***", _key_id().sub("***", text))[:MAX_DETAIL]
 
 
 def _seconds(said: str | None) -> float | None:

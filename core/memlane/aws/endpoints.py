@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from memlane.aws._endpoint_table import HOSTS, ODD_HOSTS, PARTITIONS
 from memlane.errors import ValidationError
+from memlane.patterns import lazy
 
 __all__ = ("Endpoint", "Endpoints", "partition_of")
 
-_REGION = re.compile(r"[a-z0-9](?:[a-z0-9\-]{0,61}[a-z0-9])?")
+_region = lazy(r"[a-z0-9](?:[a-z0-9\-]{0,61}[a-z0-9])?")
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """Where one service is.
 
     Args:
@@ -64,7 +64,7 @@ class Endpoints:
         fips: bool = False,
         dual_stack: bool = False,
     ) -> None:
-        if not _REGION.fullmatch(region):
+        if not _region().fullmatch(region):
             raise ValidationError(
                 f"{region!r} is no AWS region", remedy="give one such as eu-central-1"
             )

@@ -171,6 +171,10 @@ class Pace:
             elif track.granted + track.refused >= WINDOW_ANSWERS:
                 self._judge(track)
 
+    def after_fork(self) -> None:
+        """Replace the lock: who holds it may not exist in this process."""
+        pass
+
     def _probe(self, track: Track, now: float) -> tuple[float, bool]:
         at = max(self._probe_at, track.resume_at)
         if now >= at:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import threading
 from collections.abc import Callable
 from typing import Final, NoReturn
@@ -13,6 +14,7 @@ from memlane.aws.pace import Track
 from memlane.aws.wire import Request, RetryPolicy
 from memlane.errors import ServiceError, ThrottledError
 from memlane.protocols import Credentials
+from memlane.runtime.place import running_loop
 
 __all__ = ("Budget", "Call", "backoff", "patience_here")
 
@@ -61,9 +63,16 @@ class Budget:
                 return 0.0
             return (1.0 - self._saved) / TRICKLE
 
+    def after_fork(self) -> None:
+        """Replace the lock: who holds it may not exist in this process."""
+        self._lock = threading.Lock()
+
 
 def patience_here() -> float:
     """Return the seconds until the calling task is cancelled by a deadline of its own."""
+    if "anyio._backends._asyncio" not in sys.modules and running_loop() is not None:
+        # Nobody has a deadline of anyio's there who has not loaded it, which takes 14 ms.
+        return math.inf
     deadline = anyio.current_effective_deadline()
     return deadline if math.isinf(deadline) else deadline - anyio.current_time()
 

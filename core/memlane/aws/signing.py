@@ -6,23 +6,23 @@ import functools
 import hashlib
 import hmac
 import os
-import re
 import time
 from typing import Final
 from urllib.parse import quote, unquote
 
 from memlane.aws.wire import Request
 from memlane.errors import ValidationError
+from memlane.patterns import lazy
 from memlane.protocols import Credentials
 
 __all__ = ("Signer", "canonical_path", "canonical_query", "derive_key")
 
 KEPT_KEYS: Final = 1024
 _UNRESERVED: Final = "-_.~"
-_PATH = re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@%/]*")
-_QUERY = re.compile(r"[A-Za-z0-9\-._~%&=]*")
-_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_HEADER = re.compile(r"[A-Za-z0-9\-]+")
+_path = lazy(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@%/]*")
+_query = lazy(r"[A-Za-z0-9\-._~%&=]*")
+_broken_escape = lazy(r"%(?![0-9A-Fa-f]{2})")
+_header = lazy(r"[A-Za-z0-9\-]+")
 _OURS: Final = frozenset(
     {"authorization", "connection", "content-length", "content-type", "host", "transfer-encoding",
      "x-amz-date", "x-amz-security-token"}
@@ -45,7 +45,7 @@ def canonical_path(path: str) -> str:
         ValidationError: It is no encoded absolute path, or has an empty or a dot segment, which
             what lies between here and the service may fold.
     """
-    if not _PATH.fullmatch(path) or _BROKEN_ESCAPE.search(path):
+    if not _path().fullmatch(path) or _broken_escape().search(path):
         raise ValidationError("a request's path is not an encoded absolute path")
     if path == "/":
         return path
@@ -62,7 +62,7 @@ def canonical_query(query: str) -> str:
     Raises:
         ValidationError: It is not an encoded query string.
     """
-    if not _QUERY.fullmatch(query) or _BROKEN_ESCAPE.search(query):
+    if not _query().fullmatch(query) or _broken_escape().search(query):
         raise ValidationError("a request's query string is not encoded")
     if not query:
         return ""
@@ -94,7 +94,14 @@ class Signer:
         self._stamp = (-1, "", "")
 
     def headers(
-        self, request: Request, credentials: Credentials | None, *, host: str, path: str, at: float
+        self,
+        request: Request,
+        credentials: Credentials | None,
+        *,
+        host: str,
+        path: str,
+        at: float,
+        digest: str | None = None,
     ) -> dict[str, str]:
         """Return what to send besides the body and the Host header.
 
@@ -104,6 +111,7 @@ class Signer:
             host: The Host header, which HTTP clients send by themselves.
             path: The request's path on that host.
             at: Seconds since 1970, as the service counts them.
+            digest: The body's SHA-256 in hex, when it is known already.
 
         Raises:
             ValidationError: Path, query or headers cannot be sent as they are.
@@ -147,7 +155,8 @@ class Signer:
                     f"{names};x-amz-security-token",
                     f"{lines}x-amz-security-token:{token}\n",
                 )
-        digest = hashlib.sha256(request.body).hexdigest()
+        if digest is None:
+            digest = hashlib.sha256(request.body).hexdigest()
         canonical = f"{request.method}\n{uri}\n{query}\n{lines}\n{names}\n{digest}"
         scope = f"{day}/{self._region}/{request.service}/aws4_request"
         hashed = hashlib.sha256(canonical.encode()).hexdigest()
@@ -182,7 +191,7 @@ def _check(headers: tuple[tuple[str, str], ...]) -> None:
     seen: set[str] = set()
     for name, text in headers:
         lower = name.lower()
-        if not _HEADER.fullmatch(name) or lower in _OURS or lower in seen:
+        if not _header().fullmatch(name) or lower in _OURS or lower in seen:
             raise ValidationError(f"a request cannot have a header {name!r} of its own")
         if not text.isprintable() or not text.isascii():
             raise ValidationError(f"the header {name!r} cannot be sent")

@@ -58,3 +58,7 @@ class Skew:
         with self._lock:
             self._offset = theirs - self._clock.now().timestamp()
         return True
+
+    def after_fork(self) -> None:
+        """Replace the lock: who holds it may not exist in this process."""
+        self._lock = threading.Lock()

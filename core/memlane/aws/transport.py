@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import deque
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from yarl import URL
 
 from memlane.aws._extra import aiohttp
 from memlane.aws.endpoints import Endpoint
+from memlane.aws.route import DIRECT, Route
 from memlane.aws.wire import Reply, Request, Timeouts
 from memlane.errors import LoopError
 
@@ -24,12 +26,17 @@ KEEP_ALIVE_SECONDS: Final = 12.0
 CLOSE_SECONDS: Final = 3.0
 KNOWN_URLS: Final = 1024
 READ_AHEAD: Final = 256 * 1024
+# A body larger than this is sent in pieces of it, and others have their turn in between.
+PIECE: Final = 256 * 1024
 # What aiohttp would add of its own; given here it has nothing to look for, and asks for no gzip.
 SENT_ALWAYS: Final = (("Accept", "*/*"), ("Accept-Encoding", "identity"), ("User-Agent", "memlane"))
 
 # What the sockets opened for an attempt are noted in. Connecting runs in tasks of its own, which
 # see the attempt's context and nothing else of it.
 _opened: ContextVar[list[None] | None] = ContextVar("_opened", default=None)
+
+# What proxies say of a server that cannot be reached now.
+_PASSING: Final = range(500, 600)
 
 Failure = Literal["connect", "stale", "lost", "timeout", "hopeless"]
 
@@ -42,12 +49,14 @@ class NoAnswerError(Exception):
             before any of the answer came. "lost", "timeout": the request may have been done.
             "hopeless": it would be the same again.
         text: What happened, in a few words.
+        remedy: What helps against just that.
     """
 
-    def __init__(self, failure: Failure, text: str) -> None:
+    def __init__(self, failure: Failure, text: str, remedy: str | None = None) -> None:
         super().__init__(text)
         self.failure = failure
         self.text = text
+        self.remedy = remedy
 
 
 class Transport:
@@ -56,9 +65,10 @@ class Transport:
     Args:
         concurrency: Requests under way at once; the others wait here, in order.
         timeouts: Bounds of an attempt.
+        route: The way to the servers, prepared.
     """
 
-    def __init__(self, *, concurrency: int, timeouts: Timeouts) -> None:
+    def __init__(self, *, concurrency: int, timeouts: Timeouts, route: Route = DIRECT) -> None:
         self._concurrency = self._free = concurrency
         self._idle: asyncio.Future[bool] | None = None
         self._queue: deque[asyncio.Future[bool]] = deque()
@@ -66,8 +76,11 @@ class Transport:
         self._connect = timeouts.connect
         self._urls: dict[tuple[str, str, str], URL] = {}
         self._timeout = aiohttp.ClientTimeout(total=timeouts.attempt, sock_connect=timeouts.connect)
-        # The SSL context is aiohttp's own, made once a process when it is imported.
+        self._proxy = route.proxy
+        self._proxy_headers = route.proxy_headers
         connector = aiohttp.TCPConnector(
+            # True: aiohttp's own context, made once a process when it is imported.
+            ssl=route.tls,
             limit=concurrency,
             keepalive_timeout=KEEP_ALIVE_SECONDS,
             socket_factory=_open_socket,
@@ -134,17 +147,28 @@ class Transport:
         opened: list[None] = []
         _opened.set(opened)
         headers.update(SENT_ALWAYS)
+        body = request.body
         try:
             response = await self._session.request(
                 request.method,
                 self._url(endpoint, request),
-                data=request.body or None,
+                data=(body or None) if len(body) <= PIECE else _Pieces(body, headers),
                 headers=headers,
                 allow_redirects=False,
                 timeout=timeout,
+                proxy=self._proxy,
+                proxy_headers=self._proxy_headers,
             )
-        except aiohttp.ClientConnectorCertificateError as error:
-            raise NoAnswerError("hopeless", "the server's certificate is not trusted") from error
+        except aiohttp.ClientSSLError as error:
+            raise _distrusted(error) from error
+        except aiohttp.ClientHttpProxyError as error:
+            text = f"the proxy answered {error.status}"
+            if error.status in _PASSING:
+                raise NoAnswerError("connect", text) from None
+            # Not chained: it tells the headers that were sent to the proxy.
+            raise NoAnswerError(
+                "hopeless", text, "check the proxy's URL, and whether it lets AWS through"
+            ) from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NoAnswerError("connect", f"no connection: {_named(error)}") from error
         except TimeoutError as error:
@@ -206,6 +230,31 @@ class Transport:
             _give_up(self._idle)
 
 
+class _Pieces:
+    """A body on its way in pieces, from its beginning each time it is asked for."""
+
+    __slots__ = ("_at", "_body")
+
+    def __init__(self, body: bytes, headers: dict[str, str]) -> None:
+        self._body = memoryview(body)
+        self._at = 0
+        # Its length being said, aiohttp does not send it chunked.
+        headers["Content-Length"] = str(len(body))
+
+    def __aiter__(self) -> Self:
+        self._at = 0
+        return self
+
+    async def __anext__(self) -> memoryview:
+        at = self._at
+        if at >= len(self._body):
+            raise StopAsyncIteration
+        if at:
+            await asyncio.sleep(0)
+        self._at = at + PIECE
+        return self._body[at : at + PIECE]
+
+
 async def _whole(response: aiohttp.ClientResponse) -> bytes:
     length = response.content_length
     if length is not None and length <= MAX_ANSWER:
@@ -224,6 +273,27 @@ async def _whole(response: aiohttp.ClientResponse) -> bytes:
         raise
     response.close()
     raise NoAnswerError("hopeless", f"the answer is larger than {MAX_ANSWER} bytes")
+
+
+def _distrusted(error: aiohttp.ClientSSLError) -> NoAnswerError:
+    """Return what a failed handshake means: mostly that it will fail again."""
+    cause: object = error.__cause__
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        cause = error.certificate_error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return NoAnswerError(
+            "hopeless",
+            f"the server's certificate is not trusted: {cause.verify_message}",
+            "give ca_bundle the certificates of whoever inspects the traffic, and check this "
+            "machine's clock",
+        )
+    if isinstance(cause, ssl.SSLEOFError):
+        return NoAnswerError("connect", "the server ended the TLS handshake")
+    return NoAnswerError(
+        "hopeless",
+        "no TLS with the server",
+        "check whether scheme and port of the endpoint URL belong together",
+    )
 
 
 def _give_up(place: asyncio.Future[bool]) -> None:

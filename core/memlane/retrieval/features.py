@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,7 @@ __all__ = (
 )
 
 _SESSION_VOICES = 3
+_FEW = 256  # records
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,27 @@ def session_evidence(evidence: Vector, sessions: Codes) -> Vector:
 
     Where several messages of one session speak of the matter, its other messages likely do.
     """
+    if len(evidence) <= _FEW:
+        return _evidence_of_few(evidence, sessions)
+    return _evidence_of_many(evidence, sessions)
+
+
+def _evidence_of_few(evidence: Vector, sessions: Codes) -> Vector:
+    # Twenty numpy calls cost as much as a hundred records do here.
+    values: dict[int, list[float]] = {}
+    codes = sessions.tolist()
+    for code, value in zip(codes, evidence.tolist(), strict=True):
+        if value > 0.0:
+            values.setdefault(code, []).append(value)
+    means = {
+        code: sum(heapq.nlargest(_SESSION_VOICES, mine)) / _SESSION_VOICES
+        for code, mine in values.items()
+        if code >= 0
+    }
+    return np.array([means.get(code, 0.0) for code in codes], dtype=np.float32)
+
+
+def _evidence_of_many(evidence: Vector, sessions: Codes) -> Vector:
     share = np.zeros_like(evidence)
     known = np.flatnonzero(sessions >= 0)
     if not len(known):

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from memlane.lexical import STOP_WORDS, terms, words
-from memlane.patterns import lazy
 from memlane.protocols import Terms
 from memlane.retrieval.dates import asks_when
 
@@ -24,7 +23,7 @@ _ASKING = frozenset({"ask", "asked", "asking", "question", "questions", "wondere
 _SHORTEST_NAME = 2
 _SENTENCE_ENDS = '.!?:;"\u201c('
 _GAP = "\0"
-_SPACED_STOP = lazy(r"\s+([?.!,;:])")
+_STOPS = "?.!,;:"
 _NO_TERMS: Terms = np.zeros(0, dtype=np.uint32)
 
 
@@ -86,7 +85,9 @@ def _take_out(form: str, text: str, *, cased: bool) -> tuple[str, bool]:
 def _tidy(text: str) -> str:
     """Return what is embedded of a text: without the space that a name or an author left."""
     tidy = " ".join(text.split())
-    return _SPACED_STOP().sub(r"\1", tidy)
+    for stop in _STOPS:
+        tidy = tidy.replace(f" {stop}", stop)
+    return tidy
 
 
 def unread_question(text: str) -> Question:

@@ -164,8 +164,9 @@ def rank(
     doubt = np.zeros(len(records), dtype=np.float32)
     if weights.asking and not question.asked:
         doubt = weights.asking * only_asks(candidates, records)
-        shares["asking"] = -doubt * np.sum(list(shares.values()), axis=0)
-    total = np.sum(list(shares.values()), axis=0) / weights.total
+        shares["asking"] = -doubt * _sum(shares)
+    whole = weights.total
+    total = _sum(shares) / whole
     eligible = np.ones(len(records), dtype=np.bool_)
     if min_similarity is not None:
         eligible &= records.similarity >= min_similarity
@@ -183,10 +184,16 @@ def rank(
         scores=np.clip(total[order], 0.0, 1.0).astype(np.float32, copy=False),
         similarity=records.similarity[order],
         relevance=None if relevant is None else relevant[order],
-        features=MappingProxyType(
-            {name: share[order] / weights.total for name, share in shares.items()}
-        ),
+        features=MappingProxyType({name: share[order] / whole for name, share in shares.items()}),
     )
+
+
+def _sum(shares: Mapping[str, Vector]) -> Vector:
+    first, *others = shares.values()
+    total = first.copy()
+    for share in others:
+        total += share
+    return total
 
 
 def _best(total: Vector, stored: Integers, chosen: Integers, limit: int) -> Integers:

@@ -17,7 +17,7 @@ from memlane.layout import in_namespace
 from memlane.metadata import record_fields
 from memlane.protocols import Candidates, SupportsActors, VectorBackend, VectorQuery
 from memlane.reader import within_reach
-from memlane.retrieval.nearest import FEW, nearest
+from memlane.retrieval.nearest import are_few, nearest
 from memlane.retrieval.question import Question, read_question, unread_question
 from memlane.retrieval.recipe import Place, rank, weights_for
 from memlane.retrieval.subtrees import merged
@@ -88,24 +88,20 @@ class Retriever:
             if not len(rows):
                 continue
             calibration = await self._scale.get(measure=min_relevance is not None)
-            if mode == "vector" and len(rows) <= FEW:
-                places = nearest(
-                    rows,
-                    limit=one.limit,
-                    min_similarity=one.min_similarity,
-                    calibration=calibration,
+            bounds: dict[str, Any] = {
+                "limit": one.limit,
+                "min_similarity": one.min_similarity,
+                "calibration": calibration,
+            }
+            weights = weights_for(mode)
+            if not are_few(rows):
+                places = await self._workers.run(
+                    functools.partial(_ranked, rows, question, weights=weights, **bounds)
                 )
+            elif mode == "vector":
+                places = nearest(rows, **bounds)
             else:
-                work = functools.partial(
-                    _ranked,
-                    rows,
-                    question,
-                    limit=one.limit,
-                    weights=weights_for(mode),
-                    min_similarity=one.min_similarity,
-                    calibration=calibration,
-                )
-                places = await self._workers.run(work)
+                places = _ranked(rows, question, weights=weights, **bounds)
             matches = await self._matches(rows, places, reach, mode)
             if condition is not None or one.path != "/":
                 matches = [

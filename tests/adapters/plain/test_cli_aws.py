@@ -195,19 +195,27 @@ def test_the_emulator(as_json: bool) -> None:
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdout is not None
-        lines: list[str] = []
-        for line in process.stdout:
-            lines.append(line)
-            if line.startswith("#") or line.endswith("}\n"):
-                break
-        if as_json:
-            exports = json.loads("".join(lines))
-        else:
-            told = [line.removeprefix("export ").strip().partition("=") for line in lines[:-1]]
-            exports = {name: value for name, _, value in told}
-        running = Emulator(exports["AWS_ENDPOINT_URL"])
-        assert running.blocking.indexes() == {"a-bucket": {}}
-        assert exports == running.environment()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        try:
+            exports = announced(process, as_json=as_json)
+            running = Emulator(exports["AWS_ENDPOINT_URL"])
+            assert running.blocking.indexes() == {"a-bucket": {}}
+            assert exports == running.environment()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+
+
+def announced(process: subprocess.Popen[str], *, as_json: bool) -> dict[str, str]:
+    """Return the variables that the command said to export."""
+    lines: list[str] = []
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.append(line)
+        if line.startswith("#") or line.endswith("}\n"):
+            break
+    if as_json:
+        found: dict[str, str] = json.loads("".join(lines))
+        return found
+    pairs = [line.removeprefix("export ").strip().partition("=") for line in lines[:-1]]
+    return {name: value for name, _, value in pairs}

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blockbuster import BlockBuster
 
 from memlane import (
     AccessDeniedError,
+    CredentialsError,
     MemoryClient,
     Scope,
     ScopeError,
@@ -182,6 +184,27 @@ async def test_hosts_credentials_from_elsewhere(
         await with_wrong_keys.store("window", scope=ADA)
     assert emulator.admin.secret_key not in str(caught.value)
     await with_wrong_keys.aclose()
+
+
+async def test_a_profile_that_is_named_is_meant(
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    blockbuster: BlockBuster,
+) -> None:
+    """It wins over keys in the environment; a profile of the environment does not."""
+    blockbuster.deactivate()  # the chain reads files, on a loop of its own in a worker thread
+    admin, file = emulator.admin, tmp_path / "credentials"
+    keys = f"aws_access_key_id={admin.access_key}\naws_secret_access_key={admin.secret_key}\n"
+    file.write_text(f"[work]\n{keys}")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAWRONG")
+    async with connect(URL, profile="work", auto_onboard=True) as client:
+        await client.store("window", scope=ADA)
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    async with connect(URL, auto_onboard=True) as client:
+        with pytest.raises(CredentialsError):
+            await client.store("window", scope=ADA)
 
 
 async def test_models_and_stores_are_free_to_choose(tmp_path: Path, emulator: Emulator) -> None:

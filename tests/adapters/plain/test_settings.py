@@ -178,3 +178,38 @@ def test_where_credentials_come_from_is_told_without_them() -> None:
     assert read(**keys).aws.host_kind == "keys of the environment"
     assert read(AWS_PROFILE="work").aws.host_kind == "profile work"
     assert read().aws.host_kind == "the default chain"
+
+
+HTTPS = "http://user:hidden@proxy.example.com:3128"
+
+
+@pytest.mark.parametrize(
+    ("variables", "proxy"),
+    [
+        ({}, HTTPS),
+        ({"NO_PROXY": ""}, HTTPS),
+        ({"NO_PROXY": "example.com, localhost,.internal"}, HTTPS),
+        ({"NO_PROXY": "*"}, None),
+        ({"NO_PROXY": "localhost, .amazonaws.com"}, None),
+        ({"no_proxy": "s3vectors.eu-west-1.api.aws"}, None),
+        ({"no_proxy": "*.api.aws"}, None),
+        ({"NO_PROXY": "aws"}, None),
+        ({"NO_PROXY": "ws"}, HTTPS),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:8765"}, None),
+        ({"AWS_ENDPOINT_URL": "https://aws.internal", "NO_PROXY": "internal"}, None),
+        ({"AWS_ENDPOINT_URL": "https://aws.internal", "NO_PROXY": "amazonaws.com"}, HTTPS),
+    ],
+    ids=str,
+)
+def test_proxies(variables: dict[str, str], proxy: str | None) -> None:
+    """One for all requests, unless a host that is asked is spared; its password is not shown."""
+    aws = read(HTTPS_PROXY=HTTPS, AWS_REGION="eu-west-1", **variables).aws
+    assert aws.proxy == proxy
+    assert "hidden" not in repr(aws)
+    assert read(https_proxy="http://other", AWS_REGION="eu-west-1").aws.proxy == "http://other"
+
+
+def test_authorities() -> None:
+    """AWS's own variable for them."""
+    assert read(AWS_CA_BUNDLE="bundle.pem").aws.ca_bundle == "bundle.pem"
+    assert read(AWS_CA_BUNDLE="").aws.ca_bundle is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -57,9 +58,14 @@ def fault(status: int, code: str, message: str = "m", **headers: str) -> Say:
 
 
 class AnsweringServer:
-    """Listens on 127.0.0.1 until closed."""
+    """Listens on 127.0.0.1 until closed.
 
-    def __init__(self) -> None:
+    Args:
+        tls: What to speak TLS with; None to speak none.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.asked: list[Asked] = []
         self.connections = 0
         self._came = threading.Condition()
@@ -74,7 +80,9 @@ class AnsweringServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        # The certificate is localhost's.
+        scheme, host = ("http", "127.0.0.1") if self._tls is None else ("https", "localhost")
+        return f"{scheme}://{host}:{self.port}"
 
     def replies(self, *answers: Say | None) -> None:
         """Answer with these, one after the other, and with the last one from then on."""
@@ -106,7 +114,7 @@ class AnsweringServer:
         self._loop.close()
 
     async def _serve(self, started: threading.Event) -> None:
-        server = await asyncio.start_server(self._talk, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._talk, "127.0.0.1", 0, ssl=self._tls)
         self.port: int = server.sockets[0].getsockname()[1]
         started.set()
         await self._stop.wait()

@@ -3,16 +3,17 @@
 import asyncio
 import random
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import anyio
 import pytest
 
 from core.aws.answering import AnsweringServer, Asked, Say, fault
 from core.aws.planes import CREDENTIALS, QUERY, Planes, planes, server
-from memlane.aws.plane import DataPlane
-from memlane.aws.wire import Lane, Timeouts
+from memlane.aws.plane import Channel, DataPlane
+from memlane.aws.wire import Lane, RetryPolicy, Timeouts
 from memlane.errors import ThrottledError
+from memlane.testing import FakeClock
 
 __all__ = ("planes", "server")
 
@@ -112,3 +113,43 @@ async def test_everything_throttled_and_then_nothing(
         for number in range(CALLERS):
             group.start_soon(again, number)
     assert served == [200] * CALLERS
+
+
+async def test_probes_cost_no_retries(server: AnsweringServer, planes: Planes) -> None:
+    """Who waited until it was over does not then wait for an empty budget to fill again."""
+    clock = FakeClock()
+
+    async def sleep(seconds: float) -> None:
+        clock.advance(timedelta(seconds=seconds))
+
+    # Eleven refusals are paid for; the twelfth shuts the lane, and the thirteenth request probes.
+    plane = await planes.make(clock=clock, sleep=sleep, retries=RetryPolicy(attempts=20, budget=11))
+    server.replies(*[THROTTLED] * 12, Say())
+    await plane.call(QUERY, CREDENTIALS)
+    assert len(server.asked) == 13
+    assert clock.monotonic() < 0.5
+
+
+async def test_who_waits_for_the_pace_keeps_its_turn(
+    server: AnsweringServer, planes: Planes
+) -> None:
+    """A request that comes while another waits gets the turn after it."""
+    clock = FakeClock()
+    waits: list[float] = []
+    lane = Lane("b/i", requests=10.0)
+
+    async def call(channel: Channel) -> None:
+        await channel.call(QUERY, CREDENTIALS, lane=lane)
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 1:
+            await plane.run(call)
+            seconds = 0.0  # the other's wait was the longer one
+        clock.advance(timedelta(seconds=seconds))
+
+    plane = await planes.make(clock=clock, sleep=sleep)
+    while not waits:
+        await plane.run(call)
+    assert waits == pytest.approx([waits[0], waits[0] + 0.1])
+    assert len(server.asked) >= 2

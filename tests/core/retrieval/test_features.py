@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from memlane.lexical import terms
 from memlane.marks import ASKS
 from memlane.protocols import Candidates
+from memlane.retrieval import features
 from memlane.retrieval.features import (
     date_fit,
     only_asks,
@@ -172,7 +173,12 @@ def test_session_evidence_is_the_mean_of_the_sessions_three_best(
         else sum(sorted((v for s, v in pairs if s == session), reverse=True)[:3]) / 3
         for session, _ in pairs
     ]
-    assert session_evidence(evidence, sessions) == pytest.approx(expected, abs=1e-6)
+    for way in (session_evidence, features._evidence_of_few, features._evidence_of_many):
+        assert way(evidence, sessions) == pytest.approx(expected, abs=1e-6)
+    assert np.array_equal(
+        features._evidence_of_few(evidence, sessions),
+        features._evidence_of_many(evidence, sessions),
+    )
 
 
 @QUICK

@@ -11,12 +11,19 @@ from hypothesis import strategies as st
 
 from memlane.calibration import Calibration
 from memlane.columns import candidates_of
-from memlane.protocols import Candidates
-from memlane.retrieval.nearest import nearest
+from memlane.embeddings import Embeddings
+from memlane.errors import LoopError
+from memlane.local import InMemoryBackend
+from memlane.protocols import Candidates, IndexedRecord
+from memlane.retrieval import Retriever
+from memlane.retrieval.nearest import are_few, nearest
 from memlane.retrieval.question import read_question, unread_question
 from memlane.retrieval.recipe import Place, rank, weights_for
-from memlane.scope import Scope
-from memlane.testing.samples import indexed, make_record, query_for, unit
+from memlane.runtime import WorkerThreads
+from memlane.scope import Reach, Scope
+from memlane.testing import HashingEmbedder
+from memlane.testing.samples import NOW, indexed, make_record, query_for, unit
+from memlane.types import NamespaceQuery, RetrievalMode
 
 ADA = Scope("ada", tenant="acme")
 SCALE = Calibration(unrelated=0.1, paraphrase=0.8)
@@ -89,3 +96,49 @@ def test_an_unread_question_embeds_what_a_read_one_does(text: str) -> None:
     unread = unread_question(text)
     assert unread.embedded == read_question(text, actors=()).embedded
     assert (unread.text, unread.named, len(unread.terms)) == (text, (), 0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "terms", "few"),
+    [(1, 0, True), (200, 20_000, True), (201, 0, False), (5, 20_001, False)],
+)
+def test_what_is_few(rows: int, terms: int, *, few: bool) -> None:
+    """By rows, and by words: a few long texts are work as well."""
+    table = replace(
+        _table([1], [0.5]), record_ids=["r"] * rows, terms=np.zeros(terms, dtype=np.uint32)
+    )
+    assert are_few(table) is few
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "vector", "text"])
+async def test_few_are_ranked_without_a_thread(mode: RetrievalMode) -> None:
+    """A hop costs more than the ranking; many take it, so that no loop stands still for them."""
+    workers = WorkerThreads("closed-in-test", 1)
+    embeddings = Embeddings(HashingEmbedder(), workers=workers, cached_queries=4)
+    backend = InMemoryBackend()
+    text = "green tea"
+    parts = (await embeddings.document_parts([text]))[0]
+    space = HashingEmbedder().space.id
+    records = [
+        IndexedRecord(record=make_record(f"r{n}", text, scope=ADA, space=space), parts=parts)
+        for n in range(201)
+    ]
+    workers.close()
+    retriever = Retriever(backend, embeddings, workers)
+
+    async def ask() -> int:
+        found = await retriever.answer(
+            text,
+            reach=Reach.point(ADA, now=NOW),
+            asked=[NamespaceQuery(path="/")],
+            limit=10,
+            mode=mode,
+            condition=None,
+        )
+        return len(found)
+
+    await backend.upsert(records[:200], scope=ADA)
+    assert await ask() == 10
+    await backend.upsert(records[200:], scope=ADA)
+    with pytest.raises(LoopError, match="closed-in-test"):
+        await ask()

@@ -6,25 +6,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote
 
 import anyio
 import numpy as np
 
 from memlane.aws._extra import orjson
-from memlane.aws.answers import decode
 from memlane.aws.bedrock.models import Model, model_of
+from memlane.aws.bedrock.reading import read
 from memlane.aws.bedrock.usage import Usage, UsageCounter
 from memlane.aws.wire import Lane, Reply, Request
 from memlane.errors import (
     AccessDeniedError,
     CredentialsError,
-    EmbeddingSpaceError,
     RequestRejectedError,
     ServiceError,
     StoreNotFoundError,
-    UnavailableError,
     ValidationError,
 )
 from memlane.protocols import Credentials, EmbeddingSpace, Purpose, Vector
@@ -41,7 +39,6 @@ _CONCURRENCY: Final = 96
 """As many texts as the other models take in one request, and below the plane's 128 connections."""
 _SLACK: Final = 0.5
 """Seconds after the caller's deadline: what ends a call is that, and this is for waits beyond."""
-_TOKENS: Final = "x-amzn-bedrock-input-token-count"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,6 +127,8 @@ class BedrockEmbedder:
             ServiceError: It could not be asked, or refused.
         """
         _check_inputs(inputs, self._model.max_chars)
+        if len(inputs) == 1:
+            return await self._embed_one(inputs, purpose)
         rows = {text: row for row, text in enumerate(dict.fromkeys(inputs))}
         out = np.zeros((len(rows), self._space.dimensions), dtype=np.float32)
         if not rows:
@@ -144,19 +143,47 @@ class BedrockEmbedder:
             self._credentials.reject(credentials)
             missing = [chunk for chunk in chunks if chunk not in batch.done]
             await self._ask(_Batch(missing, out, await self._credentials.get()))
-        _scale(out)
         if len(rows) == len(inputs):
             return out
         return out[[rows[text] for text in inputs]]
 
+    async def _embed_one(self, inputs: Sequence[str], purpose: Purpose) -> Vector:
+        """A question, or a short memory: nothing to be shared out, and no state of a batch."""
+        request = self._request(inputs, purpose)
+        credentials = self._credentials.peek() or await self._credentials.get()
+        try:
+            reply = await self._plane.call(request, credentials, lane=self._lane)
+        except CredentialsError:
+            self._credentials.reject(credentials)
+            reply = await self._again(request)
+        except ServiceError as error:
+            self._explain(error)
+            raise
+        return self._read(reply, 1)
+
+    async def _again(self, request: Request) -> Reply:
+        credentials = await self._credentials.get()
+        try:
+            return await self._plane.call(request, credentials, lane=self._lane)
+        except ServiceError as error:
+            self._explain(error)
+            raise
+
+    def _request(self, texts: Sequence[str], purpose: Purpose) -> Request:
+        body = orjson.dumps(self._model.request(texts, purpose, self._space.dimensions))
+        return Request("bedrock", "InvokeModel", self._path, body)
+
+    def _read(self, reply: Reply, count: int) -> Vector:
+        found, tokens = read(reply, self._model, count=count, dimensions=self._space.dimensions)
+        self._usage.add(texts=count, tokens=tokens)
+        return found
+
     def _chunks(self, texts: Sequence[str], purpose: Purpose) -> list[_Chunk]:
-        model, step = self._model, self._model.texts
+        step = self._model.texts
         chunks: list[_Chunk] = []
         for start in range(0, len(texts), step):
             part = texts[start : start + step]
-            body = orjson.dumps(model.request(part, purpose, self._space.dimensions))
-            request = Request("bedrock", "InvokeModel", self._path, body)
-            chunks.append(_Chunk(start, start + len(part), request))
+            chunks.append(_Chunk(start, start + len(part), self._request(part, purpose)))
         return chunks
 
     async def _ask(self, batch: _Batch) -> None:
@@ -166,12 +193,8 @@ class BedrockEmbedder:
             # One hop for all of them, where the caller's loop is not that of the connections.
             await self._plane.run(self._fill, batch)
         except ServiceError as error:
-            remedy = self._remedy(error)
-            if remedy is None:
-                raise
-            told = error.anew()
-            told.remedy = remedy
-            raise told from error
+            self._explain(error)
+            raise
 
     async def _fill(self, channel: Channel, batch: _Batch) -> None:
         import asyncio
@@ -205,32 +228,14 @@ class BedrockEmbedder:
             reply = await channel.call(
                 chunk.request, batch.credentials, lane=self._lane, deadline=left
             )
-            answer = _decoded(reply, self._model.name)
-            count = chunk.end - chunk.start
-            self._usage.add(texts=count, tokens=_tokens(reply, answer))
-            batch.out[chunk.start : chunk.end] = self._vectors(answer, count)
+            batch.out[chunk.start : chunk.end] = self._read(reply, chunk.end - chunk.start)
             batch.done.add(chunk)
 
-    def _vectors(self, answer: Any, count: int) -> Vector:
-        try:
-            with np.errstate(over="ignore"):
-                found = np.array(self._model.rows(answer), dtype=np.float32)
-        except (KeyError, TypeError, ValueError, IndexError) as exc:
-            raise EmbeddingSpaceError(
-                f"{self._model.name} answered something that is no array of numbers",
-                operation="embed",
-                remedy="check that this is an embedding model, and upgrade memlane",
-            ) from exc
-        due = (count, self._space.dimensions)
-        if found.shape != due:
-            raise EmbeddingSpaceError(
-                f"{self._model.name} answered shape {found.shape} where {due} was due",
-                operation="embed",
-                remedy="pass the dimensions that the model gives",
-            )
-        if not np.isfinite(found).all():
-            raise _not_finite(self._model.name)
-        return found
+    def _explain(self, error: ServiceError) -> None:
+        """Let the error say what usually helps, where that is known."""
+        remedy = self._remedy(error)
+        if remedy is not None:
+            error.remedy = remedy
 
     def _remedy(self, error: ServiceError) -> str | None:
         if isinstance(error, AccessDeniedError):
@@ -295,40 +300,3 @@ def _check_inputs(inputs: Sequence[str], max_chars: int) -> None:
                 operation="embed",
                 remedy="decode it properly first",
             ) from exc
-
-
-def _decoded(reply: Reply, model: str) -> Any:
-    try:
-        return decode(reply)
-    except UnavailableError as error:
-        # JSON knows no such numbers, and a model that computes them has them written all the same.
-        if b"NaN" in reply.body or b"Infinity" in reply.body:
-            raise _not_finite(model) from error
-        error.service, error.wire_operation = "bedrock", "InvokeModel"
-        raise
-
-
-def _not_finite(model: str) -> EmbeddingSpaceError:
-    return EmbeddingSpaceError(
-        f"{model} answered NaN or infinite numbers",
-        operation="embed",
-        remedy="check the text's language and length, or take another model",
-    )
-
-
-def _tokens(reply: Reply, answer: Any) -> int:
-    # Cohere's bodies hold no count; the header is on every answer.
-    told: object = reply.headers.get(_TOKENS)
-    if told is None and isinstance(answer, dict):
-        fields = cast("dict[str, object]", answer)
-        told = fields.get("inputTextTokenCount", fields.get("inputTokenCount"))
-    try:
-        return int(cast("str | int", told))
-    except (TypeError, ValueError):
-        return 0
-
-
-def _scale(vectors: Vector) -> None:
-    """Bring rows to length one; not every model does, and none says that it does."""
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))[:, None]
-    np.divide(vectors, lengths, out=vectors, where=lengths > 0, casting="same_kind")

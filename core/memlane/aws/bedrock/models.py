@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, cast
 
 from memlane.errors import ValidationError
+from memlane.patterns import lazy
 from memlane.protocols import Purpose
 
-__all__ = ("MODELS", "Model", "base_of", "model_of")
+__all__ = ("MODELS", "Model", "Rows", "base_of", "model_of")
 
 Rows: TypeAlias = Sequence[Any]
 
@@ -28,6 +28,8 @@ class Model:
         purposes: Whether documents and queries are embedded differently.
         request: Texts, purpose and dimensions to the request's JSON.
         rows: The answer's JSON to a sequence of vectors.
+        normalized: What it answers has length one.
+        says_twice: It answers the same numbers again, under another name.
     """
 
     name: str
@@ -37,6 +39,8 @@ class Model:
     purposes: bool
     request: Callable[[Sequence[str], Purpose, int], Mapping[str, object]]
     rows: Callable[[Any], Rows]
+    normalized: bool = False
+    says_twice: bool = False
 
 
 _MAX_TITAN_TOKENS: Final = 8_000  # of 8,192; a token is at least one byte
@@ -109,6 +113,8 @@ MODELS: Final = (
         purposes=False,
         request=_titan,
         rows=_titan_rows,
+        normalized=True,
+        says_twice=True,
     ),
     Model(
         name="amazon.nova-2-multimodal-embeddings-v1:0",
@@ -149,7 +155,7 @@ MODELS: Final = (
 )
 _BY_NAME: Final = {model.name: model for model in MODELS}
 
-_ARN: Final = re.compile(
+_ARN: Final = lazy(
     r"arn:aws[a-z-]*:bedrock:[a-z0-9-]*:[0-9]*:"
     r"(foundation-model|inference-profile|application-inference-profile|provisioned-model)/(.+)"
 )
@@ -162,7 +168,7 @@ def base_of(model_id: str) -> str | None:
     """
     name = model_id
     if model_id.startswith("arn:"):
-        found = _ARN.fullmatch(model_id)
+        found = _ARN().fullmatch(model_id)
         if found is None or found[1] in {"application-inference-profile", "provisioned-model"}:
             return None
         name = found[2]

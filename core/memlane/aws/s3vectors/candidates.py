@@ -15,7 +15,7 @@ import numpy as np
 
 from memlane.aws._extra import orjson
 from memlane.aws.s3vectors.naming import is_reserved
-from memlane.aws.s3vectors.records import decoded, first_of
+from memlane.aws.s3vectors.records import decoded, first_of, flat_of
 from memlane.aws.s3vectors.rows import HEAD_CHARS, Row, unpack
 from memlane.columns import TimedCandidates
 from memlane.errors import BackendError, IsolationError
@@ -83,7 +83,7 @@ def has_marks_to_make(vectors: Iterable[Answer]) -> bool:
     """Say whether terms have to be made of so much text that a loop should not wait for it."""
     chars = 0
     for vector in vectors:
-        flat = vector["metadata"]
+        flat = flat_of(vector)
         if len(flat.get("row", "")) <= HEAD_CHARS:
             chars += len(flat.get("content", ""))
     return chars > _MAX_MADE

@@ -183,8 +183,9 @@ class Index:
         A small index is one page. A large one is read in 16 segments at once.
         """
         first = await self.call("ListVectors", {"maxResults": _KEYS_LISTED})
+        keys = [vector["key"] for vector in vectors_of(first)]
         if not token_of(first):
-            return [vector["key"] for vector in vectors_of(first)]
+            return keys
         found: list[str] = []
 
         async def take(vectors: Sequence[Vector]) -> None:

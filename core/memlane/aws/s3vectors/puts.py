@@ -238,21 +238,21 @@ class PutQueue:
                 put.land()
 
     async def _call(self, batch: Sequence[_Put], deadline: float | None) -> None:
-        vectors = (
-            batch[0].vectors
-            if len(batch) == 1
-            else [vector for put in batch for vector in put.vectors]
-        )
+        vectors = [vector for put in batch for vector in put.vectors]
+        weight = len(vectors)
+        # What stands around them is put on first: the whole, which may be 20 MiB, is copied once.
+        vectors[0] = self._head + vectors[0]
+        vectors[-1] += b"]}"
         await self._sender.call(
             Request(
                 service="s3vectors",
                 operation="PutVectors",
                 path="/PutVectors",
-                body=b"%b%b]}" % (self._head, b",".join(vectors)),
+                body=b",".join(vectors),
             ),
             self._credentials,
             lane=self._target.lane,
-            weight=len(vectors),
+            weight=weight,
             deadline=deadline,
         )
 

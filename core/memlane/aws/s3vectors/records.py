@@ -40,7 +40,6 @@ MAX_VECTORS: Final = 500
 MAX_BYTES: Final = 19 * 1024 * 1024
 """Of the vectors of one PutVectors: a body of 20 MiB, and room for what stands around them."""
 
-_INFINITY: Final = float("inf")
 _FILTERABLE: Final = 2_048
 _TOTAL: Final = 40_960
 _OBJECT: Final = 4  # of the size model of `sizing.metadata_size`, which this is in one pass
@@ -145,22 +144,16 @@ def _components(vector: Vector, description: Description) -> Vector:
     if vector.dtype != np.float32 or not vector.flags.c_contiguous:
         with np.errstate(over="ignore"):
             row = np.ascontiguousarray(vector, dtype=np.float32)
-    # One pass where all is well: neither zero, nor beyond float32, nor no number.
-    if not 0.0 < float(row.dot(row)) < _INFINITY:
-        _check_components(row)
-    return row
-
-
-def _check_components(row: Vector) -> None:
+        if not np.isfinite(row).all():
+            raise EmbeddingSpaceError(
+                "a vector holds a number that float32 cannot hold", remedy="check the embedder"
+            )
     if not row.any():
         raise EmbeddingSpaceError(
             "a vector of length zero has no direction, and cannot be stored",
             remedy="check the embedder",
         )
-    if not np.isfinite(row).all():
-        raise EmbeddingSpaceError(
-            "a vector holds a number that float32 cannot hold", remedy="check the embedder"
-        )
+    return row
 
 
 def is_oversized(vectors: Sequence[bytes]) -> bool:

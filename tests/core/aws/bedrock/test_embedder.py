@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from core.aws.bedrock.answering import Answer, Answering, answering
 from memlane.aws.bedrock import BedrockEmbedder
 from memlane.aws.credentials import HostCredentials, StaticCredentials
 from memlane.aws.plane import DataPlane
+from memlane.embeddings import embed_all
 from memlane.errors import (
     AccessDeniedError,
     CredentialsError,
@@ -36,10 +38,10 @@ def number_of(text: str) -> float:
 
 
 def titan(asked: Any) -> Answer:
-    """A vector that tells which text it is of, twice as long as it should be."""
+    """A vector that tells which text it is of."""
     number = number_of(asked["inputText"])
     angle = 0.001 + number / 1_000
-    row = [2 * np.cos(angle), 2 * np.sin(angle), *[0.0] * (asked["dimensions"] - 2)]
+    row = [np.cos(angle), np.sin(angle), *[0.0] * (asked["dimensions"] - 2)]
     return Answer({"embedding": row}, headers={"X-Amzn-Bedrock-Input-Token-Count": "3"})
 
 
@@ -49,7 +51,8 @@ def cohere(asked: Any) -> Answer:
         for text in asked["texts"]
     ]
     tokens = str(3 * len(rows))
-    body = {"embeddings": [row["embedding"] for row in rows]}  # type: ignore[index]
+    # Twice as long as they should be.
+    body = {"embeddings": [(2 * np.array(row["embedding"])).tolist() for row in rows]}  # type: ignore[index]
     return Answer(body, headers={"x-amzn-bedrock-input-token-count": tokens})
 
 
@@ -107,7 +110,9 @@ async def test_cohere_takes_96_a_request(make: Make, server: Answering) -> None:
     """200 texts are three requests."""
     server.answer = cohere
     embedder = make(COHERE)
-    assert numbers(await embedder.embed(texts(200), purpose="query")) == list(range(200))
+    vectors = await embedder.embed(texts(200), purpose="query")
+    assert numbers(vectors) == list(range(200))
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     assert sorted(len(asked["texts"]) for asked in server.asked) == [8, 96, 96]
     assert embedder.space.id == "cohere.embed-v4:0:256:purposes"
 
@@ -243,9 +248,36 @@ async def test_keys_are_renewed_once(make: Make, server: Answering) -> None:
 )
 async def test_what_is_no_vector_is_refused(make: Make, server: Answering, body: object) -> None:
     """NaN, another dimension, another shape: said as what it is, and nothing is returned."""
-    server.answer = lambda _: Answer(body)
-    with pytest.raises(EmbeddingSpaceError):
-        await make().embed(["text 1"], purpose="document")
+    for headers in ({}, {"x-amzn-bedrock-input-token-count": "3"}):
+        server.answer = lambda _, headers=headers: Answer(body, headers=headers)  # type: ignore[misc]
+        with pytest.raises(EmbeddingSpaceError):
+            # What the numbers are worth is looked at for all embedders in one place.
+            await embed_all(make(), ["text 1"], purpose="document")
+
+
+@pytest.mark.parametrize("row", [[1e39] + [0.0] * 255, [None] * 256], ids=["huge", "null"])
+async def test_what_cannot_be_scaled_is_refused(
+    make: Make, server: Answering, row: list[object]
+) -> None:
+    """No length, no direction."""
+    server.answer = lambda _: Answer({"embeddings": [row]})
+    with pytest.raises(EmbeddingSpaceError, match="NaN"):
+        await make(COHERE).embed(["text 1"], purpose="document")
+
+
+async def test_the_copy_of_the_numbers_is_not_read(make: Make, server: Answering) -> None:
+    """Titan says its vector twice; what is between and behind is looked at when it is not so."""
+    row = [1.0] + [0.0] * 255
+    text = json.dumps(row, separators=(",", ":")).encode()
+    header = {"x-amzn-bedrock-input-token-count": "3"}
+    for body in (
+        b'{"embedding":%b,"embeddingsByType":{"float":broken}}' % text,
+        b'{ "inputTextTokenCount": 3, "embedding" : %b }' % text,
+        b'{"embeddingsByType":{"float":%b},"embedding":%b}' % (text, text),
+    ):
+        server.answer = lambda _, body=body: Answer(body, headers=header)  # type: ignore[misc]
+        [found] = await make().embed(["text 1"], purpose="query")
+        assert found.tolist() == row
 
 
 async def test_an_answer_for_fewer_texts_is_refused(make: Make, server: Answering) -> None:
@@ -319,8 +351,8 @@ async def test_what_cannot_be_embedded_is_refused_unsent(
 async def test_a_vector_of_any_length_is_scaled(make: Make, server: Answering) -> None:
     """Also where the square of its length is beyond what a float32 holds, or is nothing."""
     for size in (1e30, 1e-30):
-        server.answer = lambda _, size=size: Answer({"embedding": [size] * 256})  # type: ignore[misc]
-        vectors = await make().embed(["text 1"], purpose="document")
+        server.answer = lambda _, size=size: Answer({"embeddings": [[size] * 256]})  # type: ignore[misc]
+        vectors = await make(COHERE).embed(["text 1"], purpose="document")
         np.testing.assert_allclose(vectors, 1 / 16, rtol=1e-5)
 
 

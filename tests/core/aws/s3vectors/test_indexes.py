@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 
 import anyio
 import pytest
 
 from core.aws.s3vectors.opened import ACME, BUCKET, MINE, OLDER, Cloud, cloud
 from memlane.aws.credentials import StaticCredentials, TenantCredentials
+from memlane.aws.s3vectors import S3VectorsBackend
 from memlane.errors import (
     EmbeddingSpaceError,
     QuotaExceededError,
@@ -100,7 +102,7 @@ async def test_users_can_have_indexes_of_their_own(cloud: Cloud) -> None:
     assert set(maker.tags) == {"TenantID", "UserID"}
 
 
-VERBS = {
+VERBS: dict[str, Callable[[S3VectorsBackend], Awaitable[object]]] = {
     "ensure_index": lambda backend: backend.ensure_index(scope=MINE, space=SPACE),
     "upsert": lambda backend: backend.upsert([indexed(make_record("a", scope=MINE))], scope=MINE),
     "query": lambda backend: backend.query(query_for(unit(0)), reach=HERE),
@@ -200,6 +202,16 @@ async def test_a_failure_to_make_one_is_told(cloud: Cloud) -> None:
         await backend.ensure_index(scope=MINE, space=SPACE)
     await cloud.emulator.clear_faults()
     await backend.ensure_index(scope=MINE, space=SPACE)
+
+
+async def test_a_failure_that_made_one_is_none(cloud: Cloud) -> None:
+    """Told of an error to the last attempt, with the index there: that is what was asked for."""
+    await cloud.emulator.inject(
+        operation="CreateIndex", status=500, code="InternalServerException", moment="after"
+    )
+    with anyio.fail_after(60):
+        assert await cloud.backend().onboard(scope=MINE, space=SPACE) is False
+    assert await cloud.keys() == {"memlane/space"}
 
 
 async def test_onboarding_takes_the_host(cloud: Cloud) -> None:

@@ -133,6 +133,24 @@ async def test_a_replacement_cut_off_shows_no_old_text(cloud: Cloud, operation: 
     assert len(await cloud.keys()) == 3
 
 
+async def test_parts_are_of_one_version_or_none(cloud: Cloud) -> None:
+    """A window that another process left of an older version does not come with a newer text."""
+    backend = await cloud.onboarded()
+    await put(backend, indexed(make_record("a", "old", scope=MINE), *directions(3)))
+    old = await cloud.emulator.vectors(BUCKET, ACME)
+    newer = indexed(make_record("a", "new", scope=MINE, version=2), *directions(3, seed=1))
+    await put(backend, newer)
+    key = next(key for key in old if key.endswith("#w2"))
+    vector = {"float32": old[key].data.tolist()}
+    left = {"key": key, "data": vector, "metadata": old[key].metadata}
+    await backend._index(MINE, "test").call("PutVectors", {"vectors": [left]})
+    (found,) = await backend.fetch(["a"], reach=HERE, vectors=True)
+    assert (found.record.text, found.parts) == ("new", ())
+    await put(backend, newer)
+    (found,) = await backend.fetch(["a"], reach=HERE, vectors=True)
+    assert len(found.parts) == 3
+
+
 async def test_a_lost_answer_doubles_nothing(cloud: Cloud) -> None:
     """The put that was done and not told of is done again: once stored, once there."""
     backend = await cloud.onboarded()
@@ -224,6 +242,17 @@ async def test_a_record_of_many_windows_is_whole(cloud: Cloud) -> None:
     assert await cloud.keys() == {"memlane/space"}
 
 
+async def test_a_record_of_many_windows_begins_with_them(cloud: Cloud) -> None:
+    """While some of them cannot be stored there is no record: its own vector is the last."""
+    backend = await cloud.onboarded()
+    await cloud.emulator.inject(
+        operation="PutVectors", status=400, code="ValidationException", latency=0.2, times=1
+    )
+    with pytest.raises(MemlaneError):
+        await _upsert(backend, indexed(make_record("a", "x" * 700, scope=MINE), *directions(700)))
+    assert await read_all(backend, HERE) == []
+
+
 async def test_a_deletion_cut_off_can_be_repeated(cloud: Cloud) -> None:
     """Windows go before their record: what is left is found, and deleted the second time."""
     backend = await cloud.onboarded()
@@ -241,8 +270,9 @@ async def test_a_deletion_cut_off_can_be_repeated(cloud: Cloud) -> None:
 async def test_sweeping_deletes_what_expired(cloud: Cloud) -> None:
     """Of all users, with windows, to the microsecond; other tenants' in one index stay."""
     tick = timedelta(microseconds=1)
-    for options, index in (({}, ACME), ({"index": "one"}, "one")):
-        backend = await cloud.onboarded(**options)
+    for index in (ACME, "one"):
+        options = {"index": index} if index != ACME else {}
+        backend = await cloud.onboarded(MINE, **options)
         scopes = [MINE, Scope("eve", tenant="acme", agent="bot"), Scope("ada", tenant="other")]
         for scope in scopes[: 3 if options else 2]:
             await put(
