@@ -21,13 +21,18 @@ INDEX: Final = "memory-acme"
 _TAUGHT: Final = 120
 
 
-def lesson(server: Canned, *, python: str | None = None) -> dict[str, Any]:
+def lesson(
+    server: Canned,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    python: str | None = None,
+) -> dict[str, Any]:
     """Let memlane store into an index of its own, and return what the floor must send.
 
     What it put is what the canned server answers with from now on, to the floor as well.
     """
     server.learn(True)
-    with ContenderProcess(MEMLANE, server, python=python) as ours:
+    with ContenderProcess(MEMLANE, server, settings, python=python) as ours:
         kept = ours.run("store", n=_TAUGHT, concurrency=1)
         if kept["errors"]:
             raise PeerError(f"memlane cannot store: {kept['first_error']}")
@@ -108,7 +113,7 @@ class Arena:
             said = self._said
             if said is None:
                 assert isinstance(self._server, Canned)
-                said = lesson(self._server, python=self._python)
+                said = lesson(self._server, settings=self._settings, python=self._python)
             for name, contender in self._contenders.items():
                 own = self._settings | (dict(said) if contender.module == "floor" else {})
                 try:

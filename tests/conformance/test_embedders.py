@@ -14,8 +14,6 @@ from memlane.local import MiniLMEmbedder
 from memlane.testing import EmbedderConformance, HashingEmbedder
 from memlane.testing.emulator import Emulator
 
-pytest_plugins = ["memlane.testing.emulator.fixtures"]
-
 
 class TestHashingEmbedder(EmbedderConformance):
     """The fake one."""

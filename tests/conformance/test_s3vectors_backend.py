@@ -19,8 +19,6 @@ from memlane.protocols import VectorBackend
 from memlane.testing import TenantIsolationConformance, VectorBackendConformance
 from memlane.testing.emulator import Emulator
 
-pytest_plugins = ["memlane.testing.emulator.fixtures"]
-
 BUCKET = "memories"
 
 

@@ -17,8 +17,6 @@ from memlane.protocols import Clock
 from memlane.testing import HashingEmbedder, faulty_memory_machine, memory_machine
 from memlane.testing.emulator import Emulator
 
-pytest_plugins = ["memlane.testing.emulator.fixtures"]
-
 # The same examples in every normal run; the campaign draws new ones and prints how to repeat them.
 NORMAL = settings(
     max_examples=40,

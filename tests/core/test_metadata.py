@@ -48,7 +48,7 @@ ids = st.text(printable, min_size=1, max_size=90).filter(lambda text: text.strip
 keys = st.one_of(
     st.sampled_from([
         "tags", "type", "actor", "user_id", "~tags", "~~tags", "~", "payload", "content", "space",
-        "part", "expires", "stored", "a.b", "topic",
+        "part", "expires", "stored", "row", "owner", "a.b", "topic",
     ]),
     st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).filter(
         lambda text: text.isprintable() and text[0] not in "@$"
@@ -137,7 +137,7 @@ EXTREMES: dict[str, dict[str, object]] = {
     "reserved keys": dict.fromkeys(
         ["type", "actor", "agent_name", "conversation_id", "tags", "source", "namespace",
          "occurred", "stored", "content", "stored_at", "payload", "user_id", "expires", "space",
-         "part"],
+         "part", "row", "owner"],
         "x",
     ),
     "booleans": {f"~{n:02}{'k' * 20}": True for n in range(MAX_METADATA_KEYS - 1)},

@@ -11,8 +11,6 @@ from emulator.signed import BUCKET, INDEX, Signed, prepared
 from memlane.protocols import Credentials
 from memlane.testing.emulator import Emulator
 
-pytest_plugins = ["memlane.testing.emulator.fixtures"]
-
 ARN = f"arn:aws:s3vectors:us-east-1:111122223333:bucket/{BUCKET}"
 SHAPE = {"dataType": "float32", "dimension": 4, "distanceMetric": "cosine"}
 

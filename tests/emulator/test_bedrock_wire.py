@@ -15,8 +15,6 @@ from botocore.session import get_session
 from memlane.protocols import Credentials
 from memlane.testing.emulator import Emulator
 
-pytest_plugins = ["memlane.testing.emulator.fixtures"]
-
 TITAN = "amazon.titan-embed-text-v2:0"
 COHERE = "cohere.embed-v4:0"
 MODEL = "arn:aws:bedrock:us-east-1::foundation-model/"

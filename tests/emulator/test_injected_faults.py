@@ -12,8 +12,6 @@ from memlane.errors import ValidationError
 from memlane.testing.emulator import Emulator
 from memlane.testing.emulator.faults import FaultPlan, FaultRule
 
-pytest_plugins = ["memlane.testing.emulator.fixtures"]
-
 
 @pytest.fixture
 def index(emulator: Emulator) -> Signed:

@@ -16,8 +16,6 @@ from memlane.protocols import Credentials
 from memlane.testing.emulator import Emulator
 from memlane.testing.emulator.s3vectors.service import OPERATIONS, TAG_OPERATIONS
 
-pytest_plugins = ["memlane.testing.emulator.fixtures"]
-
 ACCOUNT = "111122223333"
 BUCKET_ARN = f"arn:aws:s3vectors:us-east-1:{ACCOUNT}:bucket/{BUCKET}"
 ROW = {"key": "k", "data": {"float32": [1, 2, 3, 4]}, "metadata": {"content": "secret"}}

@@ -13,8 +13,6 @@ from memlane.testing.emulator import Emulator, Switches
 from memlane.testing.emulator.routes import routed
 from memlane.testing.emulator.s3vectors.service import OPERATIONS, TAG_OPERATIONS
 
-pytest_plugins = ["memlane.testing.emulator.fixtures"]
-
 PAGE = Path(__file__).parents[2] / "docs" / "emulator.md"
 FORM = "application/x-www-form-urlencoded"
 

@@ -14,8 +14,6 @@ from memlane.testing.emulator import Emulator, Switches
 from memlane.testing.emulator.failure import AwsError
 from memlane.testing.emulator.s3vectors.filters import compiled
 
-pytest_plugins = ["memlane.testing.emulator.fixtures"]
-
 
 def meaning(filter: Any, *, enhanced: bool = True, **switches: Any) -> Any:  # noqa: A002
     return compiled(filter, hidden=["content"], enhanced=enhanced, switches=Switches(**switches))

@@ -10,8 +10,6 @@ import pytest
 from emulator.signed import BUCKET, INDEX, Signed, prepared
 from memlane.testing.emulator import Emulator
 
-pytest_plugins = ["memlane.testing.emulator.fixtures"]
-
 
 @pytest.fixture
 def index(emulator: Emulator) -> Signed:

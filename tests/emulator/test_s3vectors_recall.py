@@ -9,8 +9,6 @@ from emulator.signed import prepared
 from memlane.testing.emulator import Emulator
 from memlane.testing.emulator.s3vectors.recall import kept, recall_at
 
-pytest_plugins = ["memlane.testing.emulator.fixtures"]
-
 
 @pytest.mark.parametrize(
     ("matching", "recalls"),

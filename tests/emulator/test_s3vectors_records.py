@@ -13,8 +13,6 @@ from memlane.sizing import metadata_size
 from memlane.testing.emulator import Emulator
 from memlane.testing.emulator.s3vectors.records import metadata_weight
 
-pytest_plugins = ["memlane.testing.emulator.fixtures"]
-
 INVALID = (400, "ValidationException")
 
 

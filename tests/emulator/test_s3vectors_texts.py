@@ -9,8 +9,6 @@ import pytest
 from emulator.signed import Signed, prepared
 from memlane.testing.emulator import Emulator
 
-pytest_plugins = ["memlane.testing.emulator.fixtures"]
-
 TEXTS = {
     "seats": "She prefers window seats on long flights",
     "flight": "The flight was late, the flight crew was kind",

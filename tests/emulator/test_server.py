@@ -21,8 +21,6 @@ from emulator.signed import BUCKET, INDEX, Signed, prepared
 from memlane.errors import ValidationError
 from memlane.testing.emulator import Emulator, Switches
 
-pytest_plugins = ["memlane.testing.emulator.fixtures"]
-
 COMMAND = [sys.executable, "-m", "memlane.testing.emulator", "--port", "0"]
 
 

@@ -147,7 +147,7 @@ class Channel:
         call = Call(request, credentials, track, begun=begun, limit=limit, patience=patience)
         endpoint = shared.endpoints.of(request.service)
         digest = None
-        if len(request.body) > HASHED_ELSEWHERE and credentials is not None:
+        if len(request.body) > HASHED_ELSEWHERE:
             digest = await shared.threads.run(_digest, request.body)
         while True:
             wait, admitted = shared.pace.admit(track, weight, call.until)

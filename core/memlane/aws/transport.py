@@ -19,7 +19,7 @@ from memlane.errors import LoopError
 if TYPE_CHECKING:
     import socket
 
-__all__ = ("NoAnswerError", "Transport")
+__all__ = ("NoAnswerError", "Pieces", "Transport")
 
 MAX_ANSWER: Final = 64 * 1024 * 1024
 KEEP_ALIVE_SECONDS: Final = 12.0
@@ -87,6 +87,7 @@ class Transport:
         )
         self._session = aiohttp.ClientSession(
             connector=connector,
+            headers=SENT_ALWAYS,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
@@ -146,13 +147,15 @@ class Transport:
             timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(self._connect, seconds))
         opened: list[None] = []
         _opened.set(opened)
-        headers.update(SENT_ALWAYS)
         body = request.body
+        if self._proxy_headers is not None and endpoint.scheme == "http":
+            # There is no tunnel, and so no request of the proxy's own that they would be in.
+            headers.update(self._proxy_headers)
         try:
             response = await self._session.request(
                 request.method,
                 self._url(endpoint, request),
-                data=(body or None) if len(body) <= PIECE else _Pieces(body, headers),
+                data=(body or None) if len(body) <= PIECE else Pieces(body, headers),
                 headers=headers,
                 allow_redirects=False,
                 timeout=timeout,
@@ -230,15 +233,19 @@ class Transport:
             _give_up(self._idle)
 
 
-class _Pieces:
-    """A body on its way in pieces, from its beginning each time it is asked for."""
+class Pieces:
+    """A body on its way in pieces, from its beginning each time it is asked for.
+
+    Args:
+        body: All of it.
+        headers: Those it is sent with. Its length is put there, or aiohttp would send it chunked.
+    """
 
     __slots__ = ("_at", "_body")
 
     def __init__(self, body: bytes, headers: dict[str, str]) -> None:
         self._body = memoryview(body)
         self._at = 0
-        # Its length being said, aiohttp does not send it chunked.
         headers["Content-Length"] = str(len(body))
 
     def __aiter__(self) -> Self:

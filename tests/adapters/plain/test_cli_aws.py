@@ -21,8 +21,6 @@ from memlane.testing.emulator import Emulator
 from memlane_plain import SyncMemoryClient, connect
 from memlane_plain.cli.app import app
 
-pytest_plugins = ["memlane.testing.emulator.fixtures"]
-
 URL = "s3vectors://my-memory"
 
 

@@ -27,8 +27,6 @@ from memlane.testing import HashingEmbedder
 from memlane.testing.emulator import Emulator
 from memlane_plain import connect
 
-pytest_plugins = ["memlane.testing.emulator.fixtures"]
-
 URL = "s3vectors://my-memory"
 ADA = Scope("ada", tenant="acme")
 HOST = "arn:aws:iam::111122223333:user/host"

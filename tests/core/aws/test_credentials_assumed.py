@@ -41,8 +41,6 @@ from memlane.scope import Scope
 from memlane.testing import FakeClock
 from memlane.testing.emulator import Emulator
 
-pytest_plugins = ["memlane.testing.emulator.fixtures"]
-
 ACME = Scope("ada", tenant="acme")
 ROLE = "arn:aws:iam::111122223333:role/memlane-tenant"
 ODD = ("Acme", "acme", "acme-1", "acme_1", "a--b", "x" * 300, "🦊", "../x", "a b:c/d,e", "None")

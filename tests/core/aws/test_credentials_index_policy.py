@@ -25,8 +25,6 @@ from memlane.layout import index_name, user_code
 from memlane.scope import Scope
 from memlane.testing.emulator import Emulator
 
-pytest_plugins = ["memlane.testing.emulator.fixtures"]
-
 ACME = Scope("ada", tenant="acme")
 
 

@@ -22,8 +22,6 @@ from memlane.protocols import Credentials
 from memlane.scope import Scope
 from memlane.testing.emulator import Emulator
 
-pytest_plugins = ["memlane.testing.emulator.fixtures"]
-
 PAGE = (Path(__file__).parents[3] / "docs" / "tenancy.md").read_text()
 BLOCKS: list[dict[str, Any]] = [
     json.loads(text) for text in re.findall(r"^```json\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)

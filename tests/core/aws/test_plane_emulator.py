@@ -18,7 +18,6 @@ from memlane.errors import (
 from memlane.protocols import Credentials
 from memlane.testing.emulator import Emulator
 
-pytest_plugins = ["memlane.testing.emulator.fixtures"]
 pytestmark = pytest.mark.anyio
 
 

@@ -3,18 +3,18 @@
 import asyncio
 import hashlib
 import threading
-from asyncio import selector_events
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from aiohttp.http_writer import StreamWriter
 
 from core.aws.answering import AnsweringServer, Say, fault
 from core.aws.planes import CREDENTIALS, Planes, planes, server
 from memlane.aws import plane as plane_module
 from memlane.aws.plane import Channel
 from memlane.aws.signing import Signer
-from memlane.aws.transport import PIECE
+from memlane.aws.transport import PIECE, Pieces
 from memlane.aws.wire import Request
 from memlane.errors import ThrottledError
 
@@ -40,14 +40,28 @@ async def test_a_large_body_arrives_whole(
     _check_signature(request, asked.headers, server)
 
 
-async def test_it_is_sent_again_from_its_beginning(server: AnsweringServer, planes: Planes) -> None:
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+async def test_it_is_sent_again_from_its_beginning(
+    server: AnsweringServer, planes: Planes, method: str
+) -> None:
     """After a refusal, after an answer that broke off, and on a connection found closed."""
     plane = await planes.make()
-    server.replies(fault(503, "ServiceUnavailable"), Say(body=b"{}", cut=1), None, Say())
-    await plane.call(PUT, CREDENTIALS)
-    assert [asked.body == BODY for asked in server.asked] == [True] * 4
+    request = PUT._replace(method=method)
+    server.replies(fault(503, "ServiceUnavailable"), None, Say(body=b"{}", cut=1), None, Say())
+    await plane.call(request, CREDENTIALS)
+    assert [asked.body == BODY for asked in server.asked] == [True] * 5
     for asked in server.asked:
-        _check_signature(PUT, asked.headers, server)
+        _check_signature(request, asked.headers, server)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_it_begins_anew_whenever_asked() -> None:
+    """Some versions of aiohttp repeat a PUT by themselves, with the body they began to send."""
+    headers: dict[str, str] = {}
+    pieces = Pieces(BODY, headers)
+    assert len(await anext(aiter(pieces))) == PIECE
+    assert b"".join([bytes(piece) async for piece in pieces]) == BODY
+    assert headers == {"Content-Length": str(len(BODY))}
 
 
 async def test_it_is_hashed_once_and_elsewhere(
@@ -78,11 +92,11 @@ async def test_the_loop_has_its_turn_in_between(
     """No turn of the loop hands more than a piece to the network."""
     turn = 0
     written: dict[int, int] = {}
-    write = selector_events._SelectorSocketTransport.write  # type: ignore[attr-defined]
+    write = StreamWriter.write
 
-    def noting(self: Any, chunk: Any) -> None:
+    async def noting(self: Any, chunk: Any, **options: Any) -> None:
         written[turn] = written.get(turn, 0) + len(chunk)
-        write(self, chunk)
+        await write(self, chunk, **options)
 
     async def send(channel: Channel) -> None:
         loop = asyncio.get_running_loop()
@@ -96,7 +110,7 @@ async def test_the_loop_has_its_turn_in_between(
         count()
         try:
             with monkeypatch.context() as patch:
-                patch.setattr(selector_events._SelectorSocketTransport, "write", noting)
+                patch.setattr(StreamWriter, "write", noting)
                 await channel.call(PUT, CREDENTIALS)
         finally:
             timer[0].cancel()
@@ -104,9 +118,8 @@ async def test_the_loop_has_its_turn_in_between(
     plane = await planes.make()
     await plane.run(send)
     assert server.asked[0].body == BODY
-    # The server, on a loop of its own, wrote its answer while it counted.
-    assert max(written.values()) < PIECE + 2_000
-    assert sum(written.values()) > len(BODY)
+    assert max(written.values()) == PIECE
+    assert sum(written.values()) == len(BODY)
 
 
 async def test_a_large_body_is_throttled_like_any_other(

@@ -13,9 +13,8 @@ import pytest
 from core.aws.answering import AnsweringServer, Say
 from core.aws.planes import CREATE, CREDENTIALS, QUERY, Planes, planes, server
 from core.aws.tunnelling import TunnellingProxy
-from memlane.aws import route
 from memlane.aws.plane import DataPlane
-from memlane.aws.wire import Request
+from memlane.aws.wire import Request, RetryPolicy
 from memlane.errors import UnavailableError, ValidationError
 
 __all__ = ("planes", "server")
@@ -123,7 +122,7 @@ async def test_a_bundle_is_read_once_and_elsewhere(
         readers.append(threading.current_thread().name)
         return make(**options)
 
-    monkeypatch.setattr(route.ssl, "create_default_context", noting)
+    monkeypatch.setattr(ssl, "create_default_context", noting)
     plane = await planes.make(endpoint_urls={"*": secure.url}, ca_bundle=AUTHORITY)
     await plane.call(QUERY, CREDENTIALS)
     await plane.aclose()
@@ -151,6 +150,21 @@ async def test_through_a_proxy(
     assert all("proxy-authorization" not in asked.headers for asked in secure.asked)
 
 
+async def test_without_tls_there_is_no_tunnel(server: AnsweringServer, planes: Planes) -> None:
+    """The proxy is asked for the whole URL, and told who asks."""
+    plane = await planes.make(
+        endpoint_urls={"*": "http://store.example:4566"},
+        proxy=server.url.replace("//", "//ada:p%40ss@"),
+    )
+    await plane.call(QUERY, CREDENTIALS)
+    (asked,) = server.asked
+    assert asked.target == "http://store.example:4566/QueryVectors"
+    assert asked.headers["host"] == "store.example:4566"
+    assert base64.b64decode(asked.headers["proxy-authorization"].split()[1]) == b"ada:p@ss"
+    assert asked.headers["authorization"].startswith("AWS4-HMAC-SHA256 ")
+    assert "proxy-authorization" not in asked.headers["authorization"]
+
+
 async def test_a_proxy_that_refuses(
     secure: AnsweringServer, proxy: TunnellingProxy, planes: Planes
 ) -> None:
@@ -170,6 +184,25 @@ async def test_a_proxy_that_refuses(
     assert cause.__cause__ is None
     assert "password" not in told.replace("ada:password@127", "")
     assert base64.b64encode(b"ada:password").decode() not in told
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_a_proxys_password_is_told_to_nobody(
+    secure: AnsweringServer, proxy: TunnellingProxy, planes: Planes, is_there: bool
+) -> None:
+    """It is in nothing that is raised, not even in what only `repr` shows."""
+    port = proxy.port if is_there else 1
+    plane = await planes.make(
+        endpoint_urls={"*": secure.url},
+        proxy=f"http://ada:password@127.0.0.1:{port}",
+        retries=RetryPolicy(attempts=1),
+    )
+    with pytest.raises(UnavailableError, match="not trusted" if is_there else "no conn") as caught:
+        await plane.call(QUERY, CREDENTIALS)
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert "password" not in repr(error)
+        error = error.__cause__
 
 
 async def test_a_proxy_that_finds_nobody(

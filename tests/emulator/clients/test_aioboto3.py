@@ -16,8 +16,6 @@ from botocore.exceptions import ClientError
 
 from memlane.testing.emulator import Emulator
 
-pytest_plugins = ["memlane.testing.emulator.fixtures"]
-
 BUCKET = "memories"
 ACME = {"vectorBucketName": BUCKET, "indexName": "memory-acme"}
 GLOBEX = {"vectorBucketName": BUCKET, "indexName": "memory-globex"}

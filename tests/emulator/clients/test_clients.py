@@ -13,7 +13,6 @@ from emulator.clients.environment import prepared
 from memlane.testing.emulator import Emulator
 from memlane.testing.emulator.s3vectors.service import OPERATIONS, TAG_OPERATIONS
 
-pytest_plugins = ["memlane.testing.emulator.fixtures"]
 pytestmark = pytest.mark.clients
 
 PROGRAMS = Path(__file__).parent / "programs"

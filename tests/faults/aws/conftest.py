@@ -6,9 +6,6 @@ import pytest
 
 from faults.aws.clouds import BUCKET, Cloud, MovedClock
 from memlane.testing.emulator import Emulator
-from memlane.testing.emulator.fixtures import emulator, emulator_process
-
-__all__ = ("cloud", "emulator", "emulator_process", "moved_cloud")
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from memlane.columns import TimedCandidates
 from memlane.errors import BackendError, IsolationError
 from memlane.layout import agent_prefix, owner_prefix, parse_vector_key, to_minutes
 from memlane.marks import marked_terms
-from memlane.metadata import NO_AGENT, agent_form, id_form, record_fields
+from memlane.metadata import NO_AGENT, agent_form, from_metadata, id_form, record_fields
 from memlane.protocols import Candidates, VectorQuery
 from memlane.scope import Reach
 from memlane.types import MemoryRecord
@@ -52,6 +52,7 @@ class _Found(NamedTuple):
     flat: Mapping[str, Any]
     key: str
     distance: float
+    is_ours: bool
 
 
 class _Records(Sequence[MemoryRecord]):
@@ -75,7 +76,12 @@ class _Records(Sequence[MemoryRecord]):
         made = self._made.get(place)
         if made is None:
             row = self._rows[place]
-            made = self._made[place] = decoded(row.whole, row.flat, tenant=self._tenant)
+            made = (
+                from_metadata(row.record_id, row.flat, loads=orjson.loads)
+                if row.is_ours
+                else decoded(row.whole, row.flat, tenant=self._tenant)
+            )
+            self._made[place] = made
         return made
 
 
@@ -157,7 +163,8 @@ class _Reader:
         key: str = vector["key"]
         flat: Mapping[str, Any] = vector["metadata"]
         query, reach = self.query, self.reach
-        if not key.startswith(self._mine):
+        is_ours = key.startswith(self._mine)
+        if not is_ours:
             if not self._is_older(key, flat):
                 raise IsolationError(
                     "the service returned a vector out of the call's reach; nothing is returned",
@@ -202,6 +209,7 @@ class _Reader:
             flat,
             key,
             vector.get("distance", _NAN),
+            is_ours,
         )
 
     def _is_older(self, key: str, flat: Mapping[str, Any]) -> bool:
@@ -274,7 +282,8 @@ def _columns(found: list[_Found], tenant: str | None, *, complete: bool) -> Cand
         agents=[row.agent for row in found],
         parts=np.array([row.part for row in found], dtype=np.int32),
         spans=np.array([(row.start, row.end) for row in found], dtype=np.int64).reshape(count, 2),
-        distances=np.clip(np.array([row.distance for row in found], dtype=np.float32), 0.0, 2.0),
+        # A little beyond its range where the service rounded. In this order NaN stays NaN.
+        distances=np.array([max(min(row.distance, 2.0), 0.0) for row in found], dtype=np.float32),
         terms=np.frombuffer(b"".join([row.terms for row in found]), dtype="<u4"),
         offsets=np.array(offsets, dtype=np.int64),
         actors=np.array([actors[row.actor] for row in found], dtype=np.int32),

@@ -16,8 +16,6 @@ from memlane.aws.s3vectors.actors import actors_key
 from memlane.testing import FakeClock, HashingEmbedder
 from memlane.testing.emulator import Emulator
 
-pytest_plugins = ["memlane.testing.emulator.fixtures"]
-
 ADA = Scope("ada", tenant="acme")
 QUESTION = "What does Bob say about the green tea?"
 

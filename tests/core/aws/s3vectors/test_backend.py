@@ -35,7 +35,6 @@ from memlane.testing.samples import (
     words,
 )
 
-pytest_plugins = ["memlane.testing.emulator.fixtures"]
 __all__ = ("cloud",)
 
 HERE = Reach.point(MINE, now=NOW)

@@ -39,7 +39,6 @@ from memlane.testing.samples import (
 )
 from memlane.types import NewMemory
 
-pytest_plugins = ["memlane.testing.emulator.fixtures"]
 __all__ = ("cloud",)
 
 HERE = Reach.point(MINE, now=NOW)
