@@ -197,6 +197,8 @@ class VectorQuery:
         terms: Hashes of the query's words; empty when only the vector counts.
         space: Id of the embedding space; records of another are not candidates.
         limit: How many of the nearest (and, if it can, of the best by words) to return at least.
+        records: How many different records the answer may need. A backend whose `limit` counts
+            parts looks further where the parts of few records fill it; others need not look.
         actor: Look only at what this actor said.
         namespace: Look only in this subtree.
         filter: Look only at records that meet this condition.
@@ -206,6 +208,7 @@ class VectorQuery:
     terms: Terms
     space: str
     limit: int
+    records: int = 0
     actor: str | None = None
     namespace: str = "/"
     filter: Filter | None = None

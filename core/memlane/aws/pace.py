@@ -16,12 +16,15 @@ BURST_SECONDS: Final = 0.25
 # So many refusals in a row, and no success, mean that there is no capacity at all. With 30 % of
 # requests refused at random, that happens once in two million.
 SHUT_AFTER: Final = 12
-# The same over all lanes: then a lane's own first refusal is enough.
+# So many, when the service says for how long: it means more than the one request.
+SHUT_AFTER_TOLD: Final = 6
+# The same over all lanes of a service: then a lane's own first refusal is enough.
 ALL_SHUT_AFTER: Final = 24
 FIRST_PROBE_SECONDS: Final = 0.05
 PROBE_SECONDS: Final = 1.0
-# How often those who wait for a probe's outcome look.
+# How often those who wait for a probe's outcome look, and over how long they are spread.
 LOOK_SECONDS: Final = 0.2
+LONGEST_LOOK: Final = 0.5
 # A rate is cut only when most is refused: up to there, asking less often earns nothing.
 WINDOW_SECONDS: Final = 0.25
 WINDOW_ANSWERS: Final = 40
@@ -51,23 +54,47 @@ class _Limit:
         self.until = max(self.until, now) + amount * self.interval
 
 
+class _Probes:
+    """When to ask next where everything is refused: rarer and rarer, down to once a second."""
+
+    __slots__ = ("at", "every", "refused_in_row")
+
+    def __init__(self) -> None:
+        self.at = 0.0
+        self.every = FIRST_PROBE_SECONDS
+        self.refused_in_row = 0
+
+    def postpone(self, now: float) -> None:
+        self.at = max(self.at, now + self.every)
+
+    def count(self, now: float, spread: float) -> None:
+        # Never less than the interval apart: the service sees one a second in the long run.
+        self.at = now + self.every * (1.0 + 0.25 * spread)
+        self.every = min(PROBE_SECONDS, 2.0 * self.every)
+
+    def end(self) -> None:
+        self.at = 0.0
+        self.every = FIRST_PROBE_SECONDS
+
+
 class Track:
     """What is known of one lane. Touched under its pace's lock."""
 
     __slots__ = (
-        "cut", "granted", "limits", "name", "refused", "refused_in_row", "resume_at", "shut",
+        "cut", "granted", "limits", "name", "probes", "refused", "resume_at", "service", "shut",
         "since",
     )  # fmt: skip
 
-    def __init__(self, lane: Lane, now: float) -> None:
+    def __init__(self, lane: Lane, service: _Probes, now: float) -> None:
         self.name = lane.name
+        self.service = service
+        self.probes = _Probes()
         self.limits = (
             _Limit(lane.requests) if lane.requests else None,
             _Limit(lane.weight) if lane.weight else None,
         )
         self.cut: _Limit | None = None
         self.shut = False
-        self.refused_in_row = 0
         self.resume_at = 0.0
         self.since = now
         self.granted = 0
@@ -78,7 +105,8 @@ class Pace:
     """The pace of one client; shared by all its callers on every loop.
 
     Three things hold a request back: the limits of its lane, a cut rate while most of the lane's
-    requests are refused, and, once everything is, a probe now and then for the whole client.
+    requests are refused, and, once everything is, a probe now and then: of the lane while the
+    service answers others, else of the whole service.
 
     Args:
         now: Seconds that never run backwards.
@@ -90,18 +118,17 @@ class Pace:
         self._random = random
         self._lock = threading.Lock()
         self._tracks: dict[str, Track] = {}
-        self._refused_in_row = 0
-        self._probe_at = 0.0
-        self._probe_every = FIRST_PROBE_SECONDS
+        self._services: dict[str, _Probes] = {}
 
-    def track(self, lane: Lane) -> Track:
-        """Return what is known of a lane."""
+    def track(self, lane: Lane, service: str = "") -> Track:
+        """Return what is known of a lane of a service."""
         track = self._tracks.get(lane.name)
         if track is None:
             with self._lock:
                 if len(self._tracks) >= KEPT_TRACKS:
                     self._forget_half()
-                track = self._tracks.setdefault(lane.name, Track(lane, self._now()))
+                probes = self._services.setdefault(service, _Probes())
+                track = self._tracks.setdefault(lane.name, Track(lane, probes, self._now()))
         return track
 
     def admit(self, track: Track, weight: float, until: float) -> tuple[float, bool]:
@@ -119,8 +146,8 @@ class Pace:
         with self._lock:
             now = self._now()
             if track.shut:
-                return self._probe(track, now)
-            wait = track.resume_at - now
+                return self._probe(track, now, until)
+            wait = 0.0
             by_request, by_weight = track.limits
             cut = track.cut
             # Spelt out: this is on every request's way, and a loop doubles its cost.
@@ -130,9 +157,7 @@ class Pace:
                 wait = late
             if cut is not None and (late := cut.wait(now)) > wait:
                 wait = late
-            if wait <= 0.0:
-                wait = 0.0
-            elif now + wait > until:
+            if wait > 0.0 and now + wait > until:
                 return wait, False
             if by_request is not None:
                 by_request.reserve(1.0, now)
@@ -142,14 +167,29 @@ class Pace:
                 cut.reserve(1.0, now)
             return wait, True
 
+    def give_back(self, track: Track, weight: float) -> None:
+        """Take back a reservation whose turn has not come."""
+        with self._lock:
+            by_request, by_weight = track.limits
+            if by_request is not None:
+                by_request.reserve(-1.0, 0.0)
+            if by_weight is not None:
+                by_weight.reserve(-weight, 0.0)
+            if track.cut is not None:
+                track.cut.reserve(-1.0, 0.0)
+
     def answered(self, track: Track) -> None:
         """Count an answer that was no refusal for want of capacity."""
         with self._lock:
-            self._refused_in_row = track.refused_in_row = 0
+            service = track.service
+            if service.refused_in_row >= ALL_SHUT_AFTER:
+                # From now on each of its lanes finds out for itself.
+                service.end()
+            service.refused_in_row = track.probes.refused_in_row = 0
             if track.shut:
                 track.shut = False
                 track.resume_at = 0.0
-                self._probe_every = FIRST_PROBE_SECONDS
+                track.probes.end()
                 self._begin_window(track, self._now())
             track.granted += 1
             if track.granted + track.refused >= WINDOW_ANSWERS and (track.refused or track.cut):
@@ -164,17 +204,21 @@ class Pace:
         """
         with self._lock:
             now = self._now()
-            self._refused_in_row += 1
-            track.refused_in_row += 1
+            service, probes = track.service, track.probes
+            service.refused_in_row += 1
+            probes.refused_in_row += 1
             track.refused += 1
-            if retry_after:
+            enough = SHUT_AFTER_TOLD if retry_after else SHUT_AFTER
+            if service.refused_in_row >= ALL_SHUT_AFTER:
+                enough = 1
+            if probes.refused_in_row >= enough and retry_after:
                 track.resume_at = max(track.resume_at, now + retry_after)
-            limit = SHUT_AFTER if self._refused_in_row < ALL_SHUT_AFTER else 1
             if track.shut:
                 return
-            if track.refused_in_row >= limit:
+            if probes.refused_in_row >= enough:
                 track.shut = True
-                self._probe_at = max(self._probe_at, now + self._probe_every)
+                probes.postpone(now)
+                service.postpone(now)
             elif track.granted + track.refused >= WINDOW_ANSWERS:
                 self._judge(track)
 
@@ -182,15 +226,23 @@ class Pace:
         """Replace the lock: who holds it may not exist in this process."""
         self._lock = threading.Lock()
 
-    def _probe(self, track: Track, now: float) -> tuple[float, bool]:
-        at = max(self._probe_at, track.resume_at)
+    def _probe(self, track: Track, now: float, until: float) -> tuple[float, bool]:
+        service, probes = track.service, track.probes
+        nothing_passes = service.refused_in_row >= ALL_SHUT_AFTER
+        at = max(probes.at, track.resume_at)
+        if nothing_passes:
+            at = max(at, service.at)
+        spread = self._random()
         if now >= at:
-            # Never less than the interval apart: the service sees one a second in the long run.
-            self._probe_at = now + self._probe_every * (1.0 + 0.25 * self._random())
-            self._probe_every = min(PROBE_SECONDS, 2.0 * self._probe_every)
+            probes.count(now, spread)
+            if nothing_passes:
+                service.count(now, spread)
             return 0.0, True
-        # Spread, so that those who wait do not all ask at once when it is over.
-        return max(at - now, LOOK_SECONDS * (0.5 + 0.5 * self._random())), False
+        if at > until:
+            return at - now, False
+        # Spread, so that those who wait do not all ask at once when it is over, and soon, for
+        # another's success may end the waiting.
+        return min(at - now, LONGEST_LOOK) + LOOK_SECONDS * spread, False
 
     def _judge(self, track: Track) -> None:
         now = self._now()

@@ -100,7 +100,7 @@ def read_assumed_role(body: bytes) -> tuple[str, Credentials]:
             expires_at=_moment(_present(values, "Expiration")),
         )
         return _present(values, "Arn").rpartition("/")[2], credentials
-    except ValueError as exc:
+    except (ValueError, OverflowError) as exc:
         raise _unreadable("Expiration is not a time") from exc
 
 

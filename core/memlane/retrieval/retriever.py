@@ -131,6 +131,7 @@ class Retriever:
             terms=question.terms,
             space=self._embeddings.space.id,
             limit=most,
+            records=one.limit,
             namespace=one.path,
             filter=condition,
         )

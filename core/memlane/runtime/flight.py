@@ -19,7 +19,7 @@ __all__ = ("SingleFlight",)
 T = TypeVar("T")
 
 # A loop that is closed, left, or blocked under its task tells nobody, so those who wait look.
-PROBE_SECONDS: Final = 0.5
+PROBE_SECONDS: Final = 0.2
 
 
 class _Landed(Generic[T]):
@@ -72,7 +72,7 @@ class SingleFlight(Generic[T]):
 
         The first caller runs its `fn` on its own loop and the others wait. An exception goes to
         all of them; nothing is cached. When the first caller is cancelled, or its loop is closed
-        or blocked by a synchronous call, one of the others runs its own `fn` instead.
+        or stands still, whoever blocks it, one of the others runs its own `fn` instead.
 
         Args:
             key: What makes two calls the same.
@@ -88,8 +88,10 @@ class SingleFlight(Generic[T]):
                 return part.unwrap()
             if isinstance(part, Place):
                 return await self._lead(key, flight, part, fn)
-            with anyio.move_on_after(self._probe_seconds):
+            with anyio.move_on_after(self._probe_seconds) as probe:
                 await part.wait(functools.partial(self._leave, flight, part))
+            if probe.cancelled_caught:
+                self._look(flight)
 
     def _join(
         self, key: Hashable, flight: _Flight[T] | None
@@ -108,6 +110,12 @@ class SingleFlight(Generic[T]):
             current.leader = place = Place()
             self._flights[key] = current
             return current, place
+
+    def _look(self, flight: _Flight[T]) -> None:
+        """Take the lead from whoever's loop has not turned since somebody looked before."""
+        with self._lock:
+            if flight.leader is not None and flight.leader.is_silent(self._probe_seconds / 2):
+                flight.leader = None
 
     def _leave(self, flight: _Flight[T], answer: Answer[None]) -> bool:
         with self._lock:

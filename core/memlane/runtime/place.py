@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextvars
 import sys
 import threading
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -113,11 +114,17 @@ def carried_context() -> contextvars.Context:
 class Place:
     """A task's loop and thread, remembered to ask later whether it can still make progress."""
 
-    __slots__ = ("_loop", "_thread")
+    __slots__ = ("_asked_at", "_loop", "_post", "_thread")
 
     def __init__(self) -> None:
-        self._loop = running_loop()
+        self._loop = loop = running_loop()
+        self._post: Callable[[Callable[[], object]], object] = (
+            sys.modules["trio"].lowlevel.current_trio_token().run_sync_soon
+            if loop is None
+            else loop.call_soon_threadsafe
+        )
         self._thread = threading.get_ident()
+        self._asked_at: float | None = None
 
     def is_stuck(self) -> bool:
         """Tell whether the loop was closed or left, or its thread waits in a synchronous call."""
@@ -125,6 +132,25 @@ class Place:
             return True
         # Trio never ends with a task half way, so there is nothing to ask it.
         return self._loop is not None and not self._loop.is_running()
+
+    def is_silent(self, seconds: float) -> bool:
+        """Tell whether the loop has not turned for so long since this was first asked.
+
+        Its thread may be blocked by somebody who tells us nothing, such as a framework's own
+        bridge from synchronous code. To ask is free of harm: the loop is only made to turn.
+        """
+        asked_at = self._asked_at
+        if asked_at is not None:
+            return time.monotonic() - asked_at >= seconds
+        self._asked_at = time.monotonic()
+        try:
+            self._post(self._answer)
+        except RuntimeError:  # closed; trio's error for that is one too
+            return True
+        return False
+
+    def _answer(self) -> None:
+        self._asked_at = None
 
 
 @contextmanager

@@ -220,7 +220,9 @@ FAULTS = (
     Fault({"operation": "QueryVectors", "latency": 600.0}, LATE, 2),
     Fault({"operation": "QueryVectors", "kind": "slow", "seconds": 600.0}, LATE, 2),
     Fault(
-        {"operation": "QueryVectors", "kind": "truncate", "moment": "after"}, f"no answer|{LATE}", 2
+        {"operation": "QueryVectors", "kind": "truncate", "moment": "after"},
+        f"gave no answer|{LATE}",
+        2,
     ),
     Fault({"operation": "InvokeModel", "status": 429}, f"no capacity for|throttled|{LATE}", 0),
     Fault({"operation": "InvokeModel", "latency": 600.0}, LATE, 0),
@@ -242,8 +244,9 @@ async def test_the_agent_answers_all_the_same(
     """Whatever fails, within its deadline, with one warning; nothing of it reaches the model."""
     await client.store(FACT, scope=ada)
     await emulator.inject(**fault.rule)
-    seconds, model = (0.4 if fault.recalls else 30), ScriptedModel(ANSWER)
-    plugin = MemlanePlugin(client, scope=ada, deadline=seconds, write_deadline=1.0)
+    seconds, patience = 0.4 if LATE in fault.warning else 30, 30 if fault.stored else 1.0
+    plugin = MemlanePlugin(client, scope=ada, deadline=seconds, write_deadline=patience)
+    model = ScriptedModel(ANSWER)
     assert str(await agent_with(model, plugin).invoke_async(QUESTION)) == f"{ANSWER}\n"
     counters = plugin.counters
     assert (counters.recalled, counters.recall_failed) == (1 - fault.recalls, fault.recalls)
@@ -312,28 +315,26 @@ def test_a_turn_is_stored_once(
     assert texts_in(memory, ada) == [QUESTION, ANSWER]
 
 
-async def test_cancelled_while_it_recalls(
-    emulator: Emulator, client: MemoryClient, ada: Scope
+@pytest.mark.parametrize(("operation", "written"), [("QueryVectors", 1), ("PutVectors", 2)])
+async def test_cancelled(
+    emulator: Emulator, client: MemoryClient, ada: Scope, operation: str, written: int
 ) -> None:
-    """What the user said is stored, and the next turn finds nothing broken."""
+    """While it recalls or stores: what was said by then is stored, and the next turn is whole."""
     await client.store(FACT, scope=ada)
-    plugin = patient(client, scope=ada)
-    model = ScriptedModel(ANSWER)
+    plugin, model = patient(client, scope=ada), ScriptedModel(ANSWER)
     await emulator.counters(reset=True)
-    await emulator.inject(operation="QueryVectors", latency=600.0)
+    await emulator.inject(operation=operation, latency=0.3, times=1)
     task = asyncio.create_task(agent_with(model, plugin).invoke_async("I am off"))
     with anyio.fail_after(20):
-        while not (await emulator.counters()).requests.get("QueryVectors"):
+        while not (await emulator.counters()).requests.get(operation):
             await anyio.lowlevel.checkpoint()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await emulator.clear_faults()
-    assert plugin.counters.recall_failed == 0
+    assert (plugin.counters.recall_failed, plugin.counters.written) == (0, written)
     await agent_with(model, plugin).invoke_async(QUESTION)
-    assert FACT in model.saw()
-    assert "I am off" in model.saw()
-    assert plugin.counters.written == 3
+    assert all(text in model.saw() for text in (FACT, "I am off"))
+    assert plugin.counters.written == written + 2
 
 
 async def test_tools_of_the_host(emulator: Emulator, client: MemoryClient, ada: Scope) -> None:

@@ -167,15 +167,6 @@ def test_a_rate_is_cut_to_what_is_served_and_grows_back(clock: FakeClock) -> Non
     assert track.cut is None
 
 
-def test_retry_after_is_kept_to(pace: Pace, clock: FakeClock) -> None:
-    """By the whole lane."""
-    track = pace.track(Lane("m"))
-    pace.refused(track, 3.0)
-    assert pace.admit(track, 1.0, clock.monotonic() + 2.9) == (3.0, False)
-    clock.advance(timedelta(seconds=3))
-    assert pace.admit(track, 1.0, clock.monotonic()) == (0.0, True)
-
-
 def test_what_is_remembered_is_bounded(pace: Pace) -> None:
     """Ten thousand tenants come and go."""
     for number in range(10_000):

@@ -246,3 +246,54 @@ def test_who_waits_already_when_the_leader_is_blocked_takes_over(owned: OwnedLoo
 
     assert asyncio.run(main()) == ("answer 1", "answer 1")
     assert other.calls == 1
+
+
+@pytest.mark.usefixtures("blocking_is_meant")
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_leader_whose_thread_somebody_else_blocks_is_replaced(
+    owned: OwnedLoop, backend: str
+) -> None:
+    """A framework's own bridge from synchronous code tells nobody that a loop stands still."""
+    flight: SingleFlight[str] = SingleFlight(probe_seconds=0.02)
+    source, other = Source(), Source()
+    other.release.set()
+    answers: list[str] = []
+
+    def follow() -> None:
+        answers.append(owned.call_sync(flight.run, "key", other, timeout=10))
+
+    async def lead() -> None:
+        answers.append(await flight.run("key", source))
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(lead)
+            while not source.asked.is_set():
+                await anyio.lowlevel.checkpoint()
+            thread = threading.Thread(target=follow)
+            thread.start()
+            thread.join(10)
+            assert answers == ["answer 1"]
+            source.release.set()
+
+    anyio.run(main, backend=backend)
+    assert answers == ["answer 1", "answer 1"]
+    assert (source.calls, other.calls) == (1, 1)
+
+
+def test_a_leader_that_is_only_slow_is_waited_for(owned: OwnedLoop) -> None:
+    """Its loop turns whenever it is asked to, so nobody does its work again."""
+    flight: SingleFlight[str] = SingleFlight(probe_seconds=0.005)
+    source, other = Source(), Source()
+
+    async def main() -> tuple[str, str]:
+        leading = asyncio.create_task(flight.run("key", source))
+        while not source.asked.is_set():
+            await anyio.lowlevel.checkpoint()
+        following = asyncio.create_task(owned.call(flight.run, "key", other))
+        await asyncio.sleep(0.1)
+        source.release.set()
+        return await following, await leading
+
+    assert asyncio.run(main()) == ("answer 1", "answer 1")
+    assert other.calls == 0

@@ -67,7 +67,8 @@ class AssumeRoleCredentials:
         clock: Where the time comes from.
 
     Raises:
-        ValidationError: An argument is not what STS takes.
+        ValidationError: An argument is not what STS takes, or `policy` says that its `per_user`
+            is another.
     """
 
     def __init__(
@@ -98,6 +99,12 @@ class AssumeRoleCredentials:
                 "external_id holds what STS does not take",
                 remedy="pass the id in the trust policy's condition on sts:ExternalId",
             )
+        theirs: object = getattr(policy, "per_user", per_user)
+        if theirs is not per_user:
+            raise ValidationError(
+                f"per_user is {per_user}, and {theirs} for the policy",
+                remedy="pass the same to both",
+            )
         self._role_arn = role_arn
         self._plane = plane
         self._host = host
@@ -107,6 +114,11 @@ class AssumeRoleCredentials:
         self._policy = policy
         self._allow_no_tenant = allow_no_tenant
         self._clock = SystemClock() if clock is None else clock
+
+    @property
+    def per_user(self) -> bool:
+        """Whether each user has a session of their own."""
+        return self._per_user
 
     async def __call__(self, scope: Scope) -> Credentials:
         """Begin a session for the scope's tenant and return its credentials.

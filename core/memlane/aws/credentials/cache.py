@@ -37,9 +37,15 @@ __all__ = ("CredentialCache",)
 
 K = TypeVar("K", bound=Hashable)
 S = TypeVar("S")
+H = TypeVar("H", bound=Hashable)
+V = TypeVar("V")
 
 DENIAL_SECONDS: Final = 5.0
 FAILURE_SECONDS: Final = 1.0
+REJECTION_SECONDS: Final = 2.0
+REJECTIONS_APART: Final = 5.0
+"""Once is a session that ended early. Twice within this, the next one would be refused as well."""
+
 KNOWN_GOOD_SECONDS: Final = 3_600.0
 KNOWN_GOOD_PER_PLACE: Final = 10
 """Tenants remembered as known good for each one whose credentials are kept."""
@@ -81,6 +87,8 @@ class CredentialCache(Generic[K, S]):
         random: Numbers of 0 to 1, for jitter.
         timeout: Seconds an asking may take.
         fixed: Whether credentials that name no end have none.
+        asker: Whom a failure to fetch is about, where subjects of one key may fare differently;
+            if None, all of the key.
     """
 
     def __init__(
@@ -92,6 +100,7 @@ class CredentialCache(Generic[K, S]):
         random: Callable[[], float] = random_.random,
         timeout: float = 60.0,
         fixed: bool = False,
+        asker: Callable[[S], Hashable] | None = None,
     ) -> None:
         self._ask = ask
         self._size = size
@@ -100,10 +109,13 @@ class CredentialCache(Generic[K, S]):
         self._random = random
         self._timeout = timeout
         self._fixed = fixed
+        self._asker = asker
         self._lock = threading.Lock()
         self._kept: OrderedDict[K, _Kept] = OrderedDict()
         self._good: OrderedDict[K, float] = OrderedDict()
-        self._failures: OrderedDict[K, tuple[MemlaneError, float]] = OrderedDict()
+        self._denied: OrderedDict[Hashable, float] = OrderedDict()
+        self._rejected: OrderedDict[K, float] = OrderedDict()
+        self._failures: OrderedDict[Hashable, tuple[MemlaneError, float]] = OrderedDict()
         self._warming: set[K] = set()
         self._flight: SingleFlight[Credentials] = SingleFlight()
         fork.watch(self._after_fork)
@@ -129,42 +141,71 @@ class CredentialCache(Generic[K, S]):
     async def get(self, key: K, subject: S) -> Credentials:
         """Return what is kept and valid, or fetch it; callers that come meanwhile wait for that.
 
+        A caller who goes before it is there leaves the fetching to the work loop: else, where it
+        takes longer than callers have, none would ever be served.
+
         Raises:
             IsolationError: What came is somebody else's; said again for five seconds.
             AccessDeniedError: There is nothing for this key; said again for five seconds.
-            CredentialsError: None could be had, or what came cannot be used.
+            CredentialsError: None could be had, or what came cannot be used, or was rejected twice.
             MemlaneError: Whatever else the provider says.
         """
         found = self.peek(key, subject)
         if found is not None:
             return found
         with self._lock:
-            failure = self._remembered(key)
+            failure = self._failure(key, subject)
         if failure is not None:
             raise failure.anew()
-        if io_loop().is_here:
-            # A provider is somebody else's code; nobody's requests wait for that.
-            return await work_loop().call(self._fetch, key, subject, None)
-        return await self._fetch(key, subject, None)
+        try:
+            if io_loop().is_here:
+                # A provider is somebody else's code; nobody's requests wait for that.
+                return await work_loop().call(self._fetch_shared, key, subject)
+            return await self._fetch_shared(key, subject)
+        except (Exception, GeneratorExit):
+            raise
+        except BaseException:
+            self._begin_fetch(key, subject)
+            raise
 
     def reject(self, key: K, credentials: Credentials) -> None:
-        """Drop credentials that a service refused as invalid, unless they were replaced already."""
+        """Drop credentials that a service refused as invalid, unless they were replaced already.
+
+        When their successors are refused within seconds, nothing is fetched for a while: it is
+        not their age, and whatever it is, sessions by the thousand do not mend it.
+        """
+        now = self._clock.monotonic()
         with self._lock:
             kept = self._kept.get(key)
-            if kept is not None and kept.credentials == credentials:
-                del self._kept[key]
+            if kept is None or kept.credentials != credentials:
+                return
+            del self._kept[key]
+            before = self._rejected.get(key)
+            _put(self._rejected, key, now, most=self._size)
+            if before is not None and now - before < REJECTIONS_APART:
+                failure = CredentialsError(
+                    "credentials were rejected by the service, and so were the ones before them",
+                    remedy="check whether their owner was disabled, and the clock and region",
+                )
+                _put(self._failures, key, (failure, now + REJECTION_SECONDS), most=self._size)
 
-    def known_good(self, key: K) -> bool:
-        """Tell whether credentials were had for this key within the last hour."""
+    def known_good(self, key: K, subject: S) -> bool:
+        """Tell whether there were credentials within the last hour, and no denial since."""
+        now = self._clock.monotonic()
         since = self._good.get(key)
-        return since is not None and self._clock.monotonic() - since < KNOWN_GOOD_SECONDS
+        if since is None or now - since >= KNOWN_GOOD_SECONDS:
+            return False
+        denied = self._denied.get(self._about(key, subject)) if self._denied else None
+        return denied is None or now - denied >= KNOWN_GOOD_SECONDS
 
     def warm(self, key: K, subject: S) -> None:
         """Begin to fetch what is missing for a key known good; never waits and never fails."""
-        if self.peek(key, subject) is not None or not self.known_good(key):
-            return
+        if self.peek(key, subject) is None and self.known_good(key, subject):
+            self._begin_fetch(key, subject)
+
+    def _begin_fetch(self, key: K, subject: S) -> None:
         with self._lock:
-            if key in self._warming or self._remembered(key) is not None:
+            if key in self._warming or self._failure(key, subject) is not None:
                 return
             self._warming.add(key)
         try:
@@ -210,6 +251,21 @@ class CredentialCache(Generic[K, S]):
         finally:
             kept.renewing = False
 
+    async def _fetch_shared(self, key: K, subject: S) -> Credentials:
+        try:
+            return await self._fetch(key, subject, None)
+        except MemlaneError as error:
+            if self._asker is None or _remembered_for(error) is None:
+                raise
+            about = self._asker(subject)
+            with self._lock:
+                if self._remembered(about) is not None:
+                    raise
+        # Somebody else was refused, and that says nothing of this one.
+        return await self._flight.run(
+            (key, about), functools.partial(self._fetch_once, key, subject, None)
+        )
+
     async def _fetch(self, key: K, subject: S, old: Credentials | None) -> Credentials:
         return await self._flight.run(key, functools.partial(self._fetch_once, key, subject, old))
 
@@ -221,11 +277,16 @@ class CredentialCache(Generic[K, S]):
             credentials = check_credentials(await self._asked(subject))
             renew_at, ends_at = self._moments(credentials)
         except MemlaneError as error:
-            self._remember_failure(key, error)
+            self._remember_failure(self._about(key, subject), error)
             raise
         with self._lock:
             self._failures.pop(key, None)
-            self._keep(key, _Kept(credentials, renew_at, ends_at))
+            about = self._about(key, subject)
+            self._failures.pop(about, None)
+            self._denied.pop(about, None)
+            _put(self._kept, key, _Kept(credentials, renew_at, ends_at), most=self._size)
+            most = self._size * KNOWN_GOOD_PER_PLACE
+            _put(self._good, key, self._clock.monotonic(), most=most)
         return credentials
 
     async def _asked(self, subject: S) -> Credentials:
@@ -277,33 +338,30 @@ class CredentialCache(Generic[K, S]):
         # A call that begins just before the end may take a while.
         return end - ahead, end - min(_MARGIN, life / 10)
 
-    def _keep(self, key: K, kept: _Kept) -> None:
-        self._kept[key] = kept
-        self._kept.move_to_end(key)
-        while len(self._kept) > self._size:
-            self._kept.popitem(last=False)
-        self._good[key] = self._clock.monotonic()
-        self._good.move_to_end(key)
-        while len(self._good) > self._size * KNOWN_GOOD_PER_PLACE:
-            self._good.popitem(last=False)
-
-    def _remember_failure(self, key: K, error: MemlaneError) -> None:
+    def _remember_failure(self, about: Hashable, error: MemlaneError) -> None:
         seconds = _remembered_for(error)
         if seconds is None:
             return
+        now = self._clock.monotonic()
         with self._lock:
             if seconds == DENIAL_SECONDS:
-                self._good.pop(key, None)
+                _put(self._denied, about, now, most=self._size * KNOWN_GOOD_PER_PLACE)
             # Another one, without a traceback: frames hold what was asked with.
-            self._failures[key] = error.anew(), self._clock.monotonic() + seconds
-            self._failures.move_to_end(key)
-            while len(self._failures) > self._size:
-                self._failures.popitem(last=False)
+            _put(self._failures, about, (error.anew(), now + seconds), most=self._size)
 
-    def _remembered(self, key: K) -> MemlaneError | None:
-        error, until = self._failures.get(key, (None, 0.0))
+    def _about(self, key: K, subject: S) -> Hashable:
+        """Return whom a failure to fetch is about."""
+        return key if self._asker is None else self._asker(subject)
+
+    def _failure(self, key: K, subject: S) -> MemlaneError | None:
+        # What was rejected was everybody's; who was denied is one of them, or all.
+        found = self._remembered(key)
+        return found if found or self._asker is None else self._remembered(self._asker(subject))
+
+    def _remembered(self, about: Hashable) -> MemlaneError | None:
+        error, until = self._failures.get(about, (None, 0.0))
         if error is not None and self._clock.monotonic() >= until:
-            del self._failures[key]
+            del self._failures[about]
             return None
         return error
 
@@ -320,3 +378,11 @@ def _remembered_for(error: MemlaneError) -> float | None:
         return DENIAL_SECONDS
     # A chain that finds nothing is dear to walk, and hundreds of callers may ask it at once.
     return FAILURE_SECONDS if isinstance(error, CredentialsError) else None
+
+
+def _put(memory: OrderedDict[H, V], key: H, value: V, *, most: int) -> None:
+    """Remember as the newest, and forget the oldest beyond so many."""
+    memory[key] = value
+    memory.move_to_end(key)
+    while len(memory) > most:
+        memory.popitem(last=False)

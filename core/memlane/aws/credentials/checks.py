@@ -33,11 +33,16 @@ def check_moment(value: object) -> datetime:
     """Return an aware time in UTC.
 
     Raises:
-        ValidationError: Not a datetime, or one without a zone.
+        ValidationError: Not a datetime, or one without a zone, or beyond the calendar in UTC.
     """
     if not isinstance(value, datetime) or value.utcoffset() is None:
         raise ValidationError("expires_at is not an aware datetime", remedy=_REMEDY)
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as exc:
+        raise ValidationError(
+            "expires_at lies beyond the calendar", remedy="pass None for never"
+        ) from exc
 
 
 def check_credentials(value: object) -> Credentials:

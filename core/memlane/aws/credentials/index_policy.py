@@ -23,6 +23,7 @@ _ACTIONS: Final[dict[Rights, tuple[str, ...]]] = {
     "all": (*_READ, "PutVectors", "DeleteVectors"),
 }
 
+_INDEX = lazy(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _BUCKET_ARN = lazy(r"arn:[a-z0-9-]+:s3vectors:[a-z0-9-]+:[0-9]{12}:bucket/[a-z0-9-]{3,63}")
 
 
@@ -59,10 +60,26 @@ class IndexPolicy:
             raise ValidationError(
                 f"allow is {allow!r}", remedy="pass one of " + ", ".join(map(repr, _ACTIONS))
             )
+        if index is not None and (not isinstance(index, str) or not _INDEX().fullmatch(index)):
+            # An asterisk would be every tenant's.
+            raise ValidationError(
+                "index is not the name of an index",
+                remedy="pass 3 to 63 of a-z, 0-9, dots and hyphens, or leave it out",
+            )
+        if index is not None and per_user:
+            raise ValidationError(
+                "an index for each user is not one that all share",
+                remedy="leave out index or per_user",
+            )
         self._bucket_arn = bucket_arn
         self._actions = [f"s3vectors:{action}" for action in _ACTIONS[allow]]
         self._per_user = per_user
         self._index = index
+
+    @property
+    def per_user(self) -> bool:
+        """Whether each user has a policy of their own."""
+        return self._per_user
 
     def __call__(self, scope: Scope) -> str:
         """Return the policy as JSON, without blanks, which count."""

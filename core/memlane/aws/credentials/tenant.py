@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random as random_
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Final, TypeAlias
 
+from memlane.aws.credentials.assumed import AssumeRoleCredentials
 from memlane.aws.credentials.cache import CredentialCache
 from memlane.aws.credentials.static import StaticCredentials
 from memlane.errors import ValidationError
@@ -34,7 +35,7 @@ class TenantCredentials:
         timeout: Seconds an asking may take.
 
     Raises:
-        ValidationError: `size` is below one.
+        ValidationError: `size` is below one, or the provider says that its `per_user` is another.
     """
 
     def __init__(
@@ -49,7 +50,17 @@ class TenantCredentials:
     ) -> None:
         if size < 1:
             raise ValidationError("size is below 1", remedy=f"pass {_PLACES}")
+        theirs: object = getattr(provider, "per_user", per_user)
+        if theirs is not per_user:
+            # One user's session would be handed to all users of the tenant, or be taken for theirs.
+            raise ValidationError(
+                f"per_user is {per_user}, and {theirs} for the provider",
+                remedy="pass the same to both",
+            )
         self._per_user = per_user
+        # A session of a role is begun by the host, and refused to the tenant. Others are handed
+        # the scope, and may ask with the user's own token.
+        is_tenants = per_user or isinstance(provider, (AssumeRoleCredentials, StaticCredentials))
         self._cache: CredentialCache[_Key, Scope] = CredentialCache(
             provider,
             size=size,
@@ -57,7 +68,13 @@ class TenantCredentials:
             random=random,
             timeout=timeout,
             fixed=isinstance(provider, StaticCredentials),
+            asker=None if is_tenants else _asker,
         )
+
+    @property
+    def per_user(self) -> bool:
+        """Whether each user has credentials of their own."""
+        return self._per_user
 
     def peek(self, scope: Scope) -> Credentials | None:
         """Return what is kept and valid; never waits."""
@@ -68,8 +85,8 @@ class TenantCredentials:
 
         Raises:
             IsolationError: What came is another tenant's.
-            AccessDeniedError: The tenant has none.
-            CredentialsError: None could be had.
+            AccessDeniedError: The tenant, or this user of it, is given none.
+            CredentialsError: None could be had, or one after the other was rejected.
             MemlaneError: Whatever else the provider says.
         """
         return await self._cache.get(self._key(scope), scope)
@@ -79,12 +96,12 @@ class TenantCredentials:
         self._cache.reject(self._key(scope), credentials)
 
     def known_good(self, scope: Scope) -> bool:
-        """Tell whether the tenant had credentials within the last hour.
+        """Tell whether the tenant had credentials within the last hour, and this user no denial.
 
         Only then may work for a scope begin before its credentials are there: whoever invents
         tenants should not be able to spend anything.
         """
-        return self._cache.known_good(self._key(scope))
+        return self._cache.known_good(self._key(scope), scope)
 
     def warm(self, scope: Scope) -> None:
         """Begin to fetch what is missing for a tenant known good; never waits and never fails."""
@@ -97,3 +114,7 @@ class TenantCredentials:
 
     def _key(self, scope: Scope) -> _Key:
         return (scope.tenant, scope.user) if self._per_user else scope.tenant
+
+
+def _asker(scope: Scope) -> Hashable:
+    return scope.tenant, scope.user

@@ -12,6 +12,7 @@ import anyio
 
 from memlane.aws._extra import aiohttp, orjson
 from memlane.aws.credentials.vending import question, read_answer
+from memlane.aws.route import Route
 from memlane.errors import (
     AccessDeniedError,
     CredentialsError,
@@ -22,7 +23,7 @@ from memlane.errors import (
     ValidationError,
 )
 from memlane.protocols import Credentials
-from memlane.runtime import Homes
+from memlane.runtime import Homes, WorkerThreads
 from memlane.scope import Scope
 
 __all__ = ("TokenVendingCredentials",)
@@ -52,11 +53,13 @@ class TokenVendingCredentials:
             mixes up two tenants should not go unnoticed.
         allow_no_tenant: Whether it is asked for scopes without a tenant.
         timeout: Seconds an attempt may take.
+        ca_bundle: Path of a PEM file with the authorities to trust, instead of the system's.
+        proxy: URL of a proxy, for https: what is asked on this machine goes by none.
         random: Numbers of 0 to 1, for the pauses between attempts.
         sleep: Waits between attempts.
 
     Raises:
-        ValidationError: The URL is none that a token may be sent to.
+        ValidationError: The URL is none that a token may be sent to, or the proxy's is none.
     """
 
     def __init__(
@@ -69,6 +72,8 @@ class TokenVendingCredentials:
         trust_unnamed: bool = False,
         allow_no_tenant: bool = False,
         timeout: float = 10.0,
+        ca_bundle: str | None = None,
+        proxy: str | None = None,
         random: Callable[[], float] = random_.random,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
@@ -83,7 +88,16 @@ class TokenVendingCredentials:
         self._timeout = timeout
         self._random = random
         self._sleep = sleep
-        self._homes: Homes[aiohttp.ClientSession] = Homes(_open, _close)
+        self._route = Route(ca_bundle, proxy)
+        # A proxy would read the token of a URL without TLS.
+        self._is_proxied = self._url.lower().startswith("https:")
+        self._threads = WorkerThreads("memlane-vending", 1)
+        self._homes: Homes[aiohttp.ClientSession] = Homes(self._open, _close)
+
+    @property
+    def per_user(self) -> bool:
+        """Whether each user has credentials of their own."""
+        return self._per_user
 
     async def enter(self) -> None:
         """Let the calling event loop have connections of its own until `aclose`."""
@@ -117,8 +131,8 @@ class TokenVendingCredentials:
             try:
                 status, body = await self._homes.run(self._send, asked, token)
                 _check_status(status, scope)
-            except (ThrottledError, UnavailableError):
-                if attempt == _ATTEMPTS:
+            except (ThrottledError, UnavailableError) as error:
+                if attempt == _ATTEMPTS or isinstance(error.__cause__, aiohttp.ClientSSLError):
                     raise
                 await self._sleep(_FIRST_PAUSE * 2**attempt * self._random())
             else:
@@ -176,14 +190,48 @@ class TokenVendingCredentials:
                 headers=headers,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=self._timeout),
+                proxy=self._route.proxy if self._is_proxied else None,
+                proxy_headers=self._route.proxy_headers if self._is_proxied else None,
             ) as reply:
                 return reply.status, await _read(reply)
         except (aiohttp.ClientError, TimeoutError, OSError) as exc:
-            raise UnavailableError(
-                f"the token vending machine did not answer ({type(exc).__name__})",
-                service="tvm",
-                remedy="check that it runs and can be reached from here",
-            ) from exc
+            failure, cause = _unanswered(exc), exc if _is_mute(exc) else None
+        # Not from within: what is being handled would be the new error's context, and of many
+        # kinds that holds the URL with the user's id, the headers with the token, or the answer.
+        raise failure from cause
+
+    async def _open(self) -> aiohttp.ClientSession:
+        await self._route.prepare(self._threads)
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=self._route.tls),
+            # One tenant's cookie is not another's, and no proxy is taken from the environment.
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            # What is not unpacked cannot grow while it is.
+            auto_decompress=False,
+            skip_auto_headers=("Accept-Encoding", "User-Agent"),
+        )
+
+
+async def _close(session: aiohttp.ClientSession) -> None:
+    await session.close()
+
+
+def _is_mute(error: Exception) -> bool:
+    """Tell whether an error says nothing but where no connection was had."""
+    return isinstance(error, OSError) and not isinstance(error, aiohttp.ServerTimeoutError)
+
+
+def _unanswered(error: Exception) -> UnavailableError:
+    said, remedy = type(error).__name__, "check that it runs and can be reached from here"
+    if isinstance(error, aiohttp.ClientSSLError):
+        remedy = "give ca_bundle the certificates of its authority, and check this machine's clock"
+    elif isinstance(error, aiohttp.ClientHttpProxyError):
+        said = f"the proxy answered {error.status}"
+        remedy = "check the proxy's URL, and whether it lets this host through"
+    return UnavailableError(
+        f"the token vending machine did not answer ({said})", service="tvm", remedy=remedy
+    )
 
 
 async def _read(reply: aiohttp.ClientResponse) -> bytes:
@@ -230,22 +278,6 @@ def _check_status(status: int, scope: Scope) -> None:
     raise CredentialsError(
         said, service="tvm", status=status, scope=scope, remedy="check the URL and the method"
     )
-
-
-async def _open() -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
-        # One tenant's cookie is not another's, and no proxy is taken from the environment.
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,
-        # What is not unpacked cannot grow while it is.
-        auto_decompress=False,
-        skip_auto_headers=("Accept-Encoding", "User-Agent"),
-    )
-
-
-async def _close(session: aiohttp.ClientSession) -> None:
-    await session.close()
 
 
 def _checked(url: str) -> str:

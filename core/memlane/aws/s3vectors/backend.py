@@ -48,7 +48,8 @@ class S3VectorsBackend:
 
     Queries are approximate, as the service's are: ask for more than you need. Listing, counting
     and forgetting are complete, and read the keys of the whole index. Conditions on versions hold
-    within this process; of two processes that change one record the later wins.
+    within this one object; of two that change one record, in one process or in two, the later wins. What
+    was given up at a deadline may still arrive, later than what was stored after it.
 
     Args:
         bucket: The vector bucket.
@@ -165,7 +166,7 @@ class S3VectorsBackend:
                 vectors, complete = await self._reading.by_words(index, reach=reach)
             else:
                 vectors = await nearest(index, description, query, query.vector, reach=reach)
-            if len(vectors) > _MANY or has_marks_to_make(vectors):
+            if len(vectors) > _MANY or has_marks_to_make(vectors, windows=query.vector is None):
                 return await self._workers.run(
                     lambda: candidates_of(
                         vectors, query, reach=reach, older=description.is_older, complete=complete

@@ -15,7 +15,7 @@ import numpy as np
 
 from memlane.aws._extra import orjson
 from memlane.aws.s3vectors.naming import is_reserved
-from memlane.aws.s3vectors.records import decoded, first_of, flat_of
+from memlane.aws.s3vectors.records import agent_of, decoded, first_of, flat_of, plain_of
 from memlane.aws.s3vectors.rows import HEAD_CHARS, Row, unpack
 from memlane.columns import TimedCandidates
 from memlane.errors import BackendError, IsolationError
@@ -25,6 +25,7 @@ from memlane.metadata import NO_AGENT, agent_form, from_metadata, id_form, recor
 from memlane.protocols import Candidates, VectorQuery
 from memlane.scope import Reach
 from memlane.types import MemoryRecord
+from memlane.windows import SHORT, windows
 
 __all__ = ("Answer", "candidates_of", "has_marks_to_make")
 
@@ -34,6 +35,7 @@ Answer: TypeAlias = Mapping[str, Any]
 _NOWHERE: Final = -1
 _MAX_MADE: Final = 4_000  # characters whose terms are made in less than a millisecond
 _NAN: Final = float("nan")
+_LONG: Final = SHORT // 4  # characters; a shorter text has no windows in any script
 
 
 class _Found(NamedTuple):
@@ -52,7 +54,7 @@ class _Found(NamedTuple):
     flat: Mapping[str, Any]
     key: str
     distance: float
-    is_ours: bool
+    theirs: Mapping[str, Any] | None  # all that another tool says; `flat` is what is understood
 
 
 class _Records(Sequence[MemoryRecord]):
@@ -78,20 +80,29 @@ class _Records(Sequence[MemoryRecord]):
             row = self._rows[place]
             made = (
                 from_metadata(row.record_id, row.flat, loads=orjson.loads)
-                if row.is_ours
-                else decoded(row.whole, row.flat, tenant=self._tenant)
+                if row.theirs is None
+                else decoded(row.whole, row.theirs, tenant=self._tenant)
             )
             self._made[place] = made
         return made
 
 
-def has_marks_to_make(vectors: Iterable[Answer]) -> bool:
-    """Say whether terms have to be made of so much text that a loop should not wait for it."""
+def has_marks_to_make(vectors: Iterable[Answer], *, windows: bool = False) -> bool:
+    """Say whether terms have to be made of so much text that a loop should not wait for it.
+
+    Args:
+        vectors: What was found.
+        windows: Those of windows are to be made too.
+    """
     chars = 0
     for vector in vectors:
         flat = flat_of(vector)
-        if len(flat.get("row", "")) <= HEAD_CHARS:
-            chars += len(flat.get("content", ""))
+        row, text = flat.get("row"), flat.get("content")
+        # What is no text is another tool's, and not read.
+        if isinstance(text, str) and (
+            (windows and len(text) > _LONG) or not isinstance(row, str) or len(row) <= HEAD_CHARS
+        ):
+            chars += len(text)
     return chars > _MAX_MADE
 
 
@@ -106,7 +117,8 @@ def candidates_of(
     """Return the rows of an answer as columns.
 
     Args:
-        vectors: With metadata, and with a distance where the query has a vector.
+        vectors: With metadata, and with a distance where the query has a vector. Where it has
+            none they are whole texts, and their windows are cut out of those again.
         query: What was asked.
         reach: Whose records.
         older: Another tool made the index: rows without a space are of the query's.
@@ -130,6 +142,8 @@ def _candidates(vectors: Iterable[Answer], reader: _Reader, *, complete: bool) -
         row = reader.read(vector, len(found))
         if row is not None:
             found.append(row)
+    if reader.query.vector is None:
+        found += [window for row in found for window in _windows(row)]
     found.sort()
     if len({row.whole for row in found}) < len(found):
         found = _untorn(found)
@@ -163,8 +177,9 @@ class _Reader:
         key: str = vector["key"]
         flat: Mapping[str, Any] = vector["metadata"]
         query, reach = self.query, self.reach
-        is_ours = key.startswith(self._mine)
-        if not is_ours:
+        theirs: Mapping[str, Any] | None = None
+        if not key.startswith(self._mine):
+            theirs, flat = flat, plain_of(flat)
             if not self._is_older(key, flat):
                 raise IsolationError(
                     "the service returned a vector out of the call's reach; nothing is returned",
@@ -209,7 +224,7 @@ class _Reader:
             flat,
             key,
             vector.get("distance", _NAN),
-            is_ours,
+            theirs,
         )
 
     def _is_older(self, key: str, flat: Mapping[str, Any]) -> bool:
@@ -218,8 +233,7 @@ class _Reader:
             return False
         if flat.get("user_id") != self.reach.scope.user:
             return False
-        agent = flat.get("agent_name", NO_AGENT)
-        return self.reach.any_agent or agent == (self.reach.scope.agent or NO_AGENT)
+        return self.reach.any_agent or agent_of(flat) == self.reach.scope.agent
 
     @staticmethod
     def _agent(flat: Mapping[str, Any]) -> str | None:
@@ -238,6 +252,27 @@ def _made(flat: Mapping[str, Any]) -> Row:
     """Return the row of a vector that has none: of an older tool, or short of room."""
     text: str = flat.get("content") or ""
     return Row(first_of(flat), 0, len(text), 1, marked_terms(text).tobytes())
+
+
+def _windows(whole: _Found) -> list[_Found]:
+    """Return the windows of a whole text, as whoever stored it cut them; none where that differs.
+
+    They differ where the embedder takes less text than any window needs.
+    """
+    packed = whole.flat.get("row")
+    parts = 1 if packed is None else unpack(packed).parts
+    if parts == 1:
+        return []
+    text: str = whole.flat["content"]
+    spans = windows(text, max_chars=SHORT)
+    if len(spans) != parts - 1:
+        return []
+    return [
+        whole._replace(
+            part=number, start=start, end=end, terms=marked_terms(text[start:end]).tobytes()
+        )
+        for number, (start, end) in enumerate(spans, 1)
+    ]
 
 
 def _untorn(found: list[_Found]) -> list[_Found]:

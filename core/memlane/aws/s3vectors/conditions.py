@@ -1,7 +1,7 @@
 """Whose records, and which, as a filter that S3 Vectors reads.
 
-The filter lets through at least what it should: numbers are float32 there, and long ids are
-compared by hash. What comes back is compared once more, exactly.
+The filter lets through at least what it should: numbers may be compared as float32 there, and long
+ids are compared by hash. What comes back is compared once more, exactly.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from memlane.metadata import NO_AGENT, agent_form, id_form, wire_name
 from memlane.protocols import VectorQuery
 from memlane.scope import Reach
 
-__all__ = ("MAX_CONSTRAINTS", "wire_filter")
+__all__ = ("MAX_CONSTRAINTS", "of_wholes", "wire_filter")
 
 MAX_CONSTRAINTS: Final = 100
 """Values that an index of mode ENHANCED compares for one filter."""
@@ -29,10 +29,16 @@ _FORMS: Final[Mapping[str, Callable[[str], str]]] = MappingProxyType(
     {"@actor": id_form, "@session": id_form, "@agent": agent_form}
 )
 _FLOAT32_WHOLE: Final = 2**24  # from here on float32 leaves out whole numbers
+_MINUTES: Final = frozenset({"@occurred_at", "@stored_at"})  # whole, and mostly below that
 
 
 def wire_filter(
-    query: VectorQuery, *, reach: Reach, description: Description, shared: bool
+    query: VectorQuery,
+    *,
+    reach: Reach,
+    description: Description,
+    shared: bool,
+    narrow: bool = False,
 ) -> Condition:
     """Return the condition that a query's rows must meet.
 
@@ -41,6 +47,8 @@ def wire_filter(
         reach: Whose records.
         description: What the index can filter on.
         shared: Tenants share the index, so the user's id alone does not say whose it is.
+        narrow: Trust the service to tell all numbers apart: what is next to a bound may be left
+            out then, and what equals it does not crowd out the rest.
 
     Raises:
         InvalidFilterError: It names what this index keeps unfilterable, or compares too much.
@@ -62,11 +70,21 @@ def wire_filter(
     if query.actor is not None:
         found.append({"actor": id_form(query.actor)})
     if query.filter is not None:
-        found.append(_translated(query.filter))
+        found.append(_translated(query.filter, narrow=narrow))
     condition = {"$and": found} if len(found) > 1 else found[0]
     if older or query.filter is not None:
         _check(condition, description)
     return condition
+
+
+def of_wholes(condition: Condition, description: Description) -> Condition | None:
+    """Return a condition for whole texts alone, one row a record; None where it cannot be said."""
+    narrowed = {"$and": [condition, _or({"part": 0}, _absent("part"))]}
+    try:
+        _check(narrowed, description)
+    except InvalidFilterError:
+        return None
+    return narrowed
 
 
 def _absent(key: str) -> Condition:
@@ -96,12 +114,14 @@ def _agent(agent: str | None, *, older: bool) -> Condition:
         return {"agent_name": form}
     if agent is None:
         return _or({"agent_name": NO_AGENT}, _absent("agent_name"))
-    return {"agent_name": {"$in": [form, agent]} if form != agent else form}
+    # In the older tools' own words "default" is no agent, and not the one that is called so.
+    is_said_twice = agent not in {form, NO_AGENT}
+    return {"agent_name": {"$in": [form, agent]} if is_said_twice else form}
 
 
-def _translated(one: Filter) -> Condition:
+def _translated(one: Filter, *, narrow: bool) -> Condition:
     if one.field is None:
-        return {f"${one.operator}": [_translated(part) for part in one.parts]}
+        return {f"${one.operator}": [_translated(part, narrow=narrow) for part in one.parts]}
     key = wire_name(one.field)
     form = _FORMS.get(one.field)
     values: list[Any] = list(one.value) if isinstance(one.value, tuple) else [one.value]
@@ -111,19 +131,24 @@ def _translated(one: Filter) -> Condition:
         return _prefixed(key, values[0], is_formed=form is not None)
     if form is not None:
         values = [form(value) if isinstance(value, str) else value for value in values]
+    # Next to a number may lie another that float32, in which the service may compare, takes for it.
+    is_blurred = _is_large if narrow or one.field in _MINUTES else _is_number
     match one.operator:
         case "eq" | "in":
             # Not $in: whether that looks into lists, as $eq does, is not documented.
             return _or(*({key: value} for value in values)) if len(values) > 1 else {key: values[0]}
         case "ne" | "nin":
-            return _negated(key, [value for value in values if not _is_blurred(value)])
+            return _negated(key, [each for each in values if not is_blurred(each)])
         case _:
-            sign = f"{one.operator}e" if _is_blurred(values[0]) else one.operator
+            sign = f"{one.operator}e" if is_blurred(values[0]) else one.operator
             return {key: {f"${sign[:3]}": values[0]}}
 
 
-def _is_blurred(value: object) -> bool:
-    """Say whether float32, in which the service may compare, takes other numbers for this one."""
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_large(value: object) -> bool:
     return isinstance(value, int | float) and abs(value) >= _FLOAT32_WHOLE
 
 

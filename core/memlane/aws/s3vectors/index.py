@@ -275,7 +275,8 @@ class Index:
             kind, reason = StoreNotFoundError, f"there is no vector bucket {self.target.bucket!r}"
             remedy = "make it, or check the name, the region and the account"
         else:
-            tenant = self.scope.tenant
+            # In an index that tenants share one may read what another's call found.
+            tenant = None if self.shared else self.scope.tenant
             whose = "tenants have no index yet" if self.shared else "the tenant has no index yet"
             kind, reason = TenantNotOnboardedError, whose
             remedy = f"run `memlane onboard{f' {shlex.quote(tenant)}' if tenant else ''}`"

@@ -15,7 +15,7 @@ __all__ = ("IndexTarget", "codes_of", "index_of", "is_reserved", "space_key")
 
 _REQUESTS: Final = 1_000.0
 _VECTORS: Final = 2_500.0
-_RESERVED: Final = "memlane/"  # no owner's code: those have 20 characters
+_SPACE: Final = "memlane/space"  # no owner's code: those have 20 characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,13 @@ def space_key(scope: Scope, *, shared: bool) -> str:
 
     In an index that tenants share, each has a space of its own.
     """
-    return f"{_RESERVED}space/{tenant_code(scope.tenant)}" if shared else f"{_RESERVED}space"
+    return f"{_SPACE}/{tenant_code(scope.tenant)}" if shared else _SPACE
 
 
 def is_reserved(key: str) -> bool:
     """Say whether a vector is memlane's own note, and no record."""
-    return key.startswith(_RESERVED) or is_actors_key(key)
+    if not key.startswith(_SPACE):
+        return is_actors_key(key)
+    # Not all that begins so: another tool may call its vectors as it likes.
+    slash, code = key[len(_SPACE) : len(_SPACE) + 1], key[len(_SPACE) + 1 :]
+    return not slash or (slash == "/" and code != "" and "/" not in code)

@@ -12,7 +12,7 @@ import numpy as np
 
 from memlane.aws._extra import orjson
 from memlane.aws.s3vectors.description import Description
-from memlane.aws.s3vectors.rows import HEAD_CHARS, pack, packed_chars, unpack
+from memlane.aws.s3vectors.rows import HEAD_CHARS, Row, pack, packed_chars, unpack
 from memlane.errors import BackendError, EmbeddingSpaceError, ScopeError, ValidationError
 from memlane.layout import EPOCH, owner_prefix, parse_vector_key
 from memlane.marks import marked_terms
@@ -23,6 +23,7 @@ from memlane.sizing import value_size
 from memlane.types import MemoryRecord
 
 __all__ = (
+    "agent_of",
     "batches",
     "decoded",
     "encoded",
@@ -32,6 +33,7 @@ __all__ = (
     "micros",
     "part_of",
     "parts_of",
+    "plain_of",
 )
 
 MAX_VECTORS: Final = 500
@@ -46,6 +48,9 @@ _OBJECT: Final = 4  # of the size model of `sizing.metadata_size`, which this is
 _ENTRY: Final = 8
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 _NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_IDS: Final[Mapping[str, str]] = MappingProxyType(
+    {"agent": "agent_name", "session": "conversation_id"}
+)
 _OLDER: Final = frozenset({"user_id", "agent_name", "conversation_id", "content", "stored_at"})
 
 
@@ -168,8 +173,8 @@ def _weight(vectors: Sequence[bytes]) -> int:
 def batches(records: Iterable[Sequence[bytes]]) -> Iterator[list[bytes]]:
     """Yield what goes into one request each: by count and bytes, a record's vectors together.
 
-    A record that fills more than one request has its windows sent first: the whole text, last, is
-    what makes them a record.
+    A record that fills more than one request begins with its whole text, without which nobody
+    could read or delete its windows.
     """
     batch: list[bytes] = []
     size = 0
@@ -179,7 +184,7 @@ def batches(records: Iterable[Sequence[bytes]]) -> Iterator[list[bytes]]:
             yield batch
             batch, size = [], 0
         if len(vectors) > 1 and is_oversized(vectors):
-            yield from batches([vector] for vector in (*vectors[1:], vectors[0]))
+            yield from batches([vector] for vector in vectors)
             continue
         batch += vectors
         size += weight
@@ -197,13 +202,9 @@ def decoded(key: str, flat: Mapping[str, Any], *, tenant: str | None) -> MemoryR
     if parsed is not None:
         return from_metadata(parsed.record_id, flat)
     stored = _moment(flat.get("stored_at"))
-    agent, session = _text(flat, "agent_name"), _session(flat)
     try:
         scope = Scope(
-            flat["user_id"],
-            tenant=tenant,
-            agent=None if agent == NO_AGENT else agent,
-            session=session,
+            flat["user_id"], tenant=tenant, agent=agent_of(flat), session=_id(flat, "session")
         )
     except (KeyError, ScopeError) as exc:
         raise BackendError(
@@ -223,10 +224,32 @@ def decoded(key: str, flat: Mapping[str, Any], *, tenant: str | None) -> MemoryR
     return record if kind is None else replace(record, kind=kind)
 
 
-def _session(flat: Mapping[str, Any]) -> str | None:
-    session = _text(flat, "conversation_id")
+def agent_of(flat: Mapping[str, Any]) -> str | None:
+    """Return the agent that an older tool's vector is of."""
+    agent = _id(flat, "agent")
+    return None if agent == NO_AGENT else agent
+
+
+def plain_of(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an older tool's metadata says in the words it shares with memlane.
+
+    Under memlane's other names another tool may keep whatever it likes.
+    """
+    found: dict[str, Any] = {"content": _text(flat, "content") or ""}
+    for name in ("user_id", "stored_at"):
+        if name in flat:
+            found[name] = flat[name]
+    for kind, name in _IDS.items():
+        value = _id(flat, kind)
+        if value is not None:
+            found[name] = value
+    return found
+
+
+def _id(flat: Mapping[str, Any], kind: str) -> str | None:
+    value = _text(flat, _IDS[kind])
     try:
-        return None if session is None else check_id(session, name="session")
+        return None if value is None else check_id(value, name=kind)
     except ScopeError:
         return None  # no reason not to list the record, and so not to forget it
 
@@ -252,22 +275,28 @@ def flat_of(vector: Mapping[str, Any]) -> Mapping[str, Any]:
     return _NOTHING if found is None else found
 
 
+def _row(flat: Mapping[str, Any]) -> Row | None:
+    # Whatever memlane wrote has a payload; another tool's `row` is a word of its own.
+    return unpack(flat["row"]) if "row" in flat and "payload" in flat else None
+
+
 def parts_of(flat: Mapping[str, Any]) -> int:
     """Return how many vectors a record has."""
-    return unpack(flat["row"]).parts if "row" in flat else 1
+    row = _row(flat)
+    return 1 if row is None else row.parts
 
 
 def first_of(flat: Mapping[str, Any]) -> int:
     """Return when a record was first stored; see `rows.Row`."""
-    return unpack(flat["row"]).first if "row" in flat else micros(_moment(flat.get("stored_at")))
+    row = _row(flat)
+    return micros(_moment(flat.get("stored_at"))) if row is None else row.first
 
 
 def part_of(flat: Mapping[str, Any], vector: Vector) -> RecordPart:
     """Return one part of a record from its own vector."""
-    text: str = flat.get("content") or ""
-    if "row" not in flat:
+    text, row = _text(flat, "content") or "", _row(flat)
+    if row is None:
         return RecordPart(start=0, end=len(text), vector=vector, terms=marked_terms(text))
-    row = unpack(flat["row"])
     terms = (
         marked_terms(text[row.start : row.end])
         if row.terms is None

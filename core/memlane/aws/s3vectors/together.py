@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 import anyio
 
-__all__ = ("together",)
+__all__ = ("attempted", "together")
 
 T = TypeVar("T")
 
@@ -49,3 +49,40 @@ async def together(
     if errors:
         raise errors[0]
     return [found[place] for place in range(len(found))]
+
+
+async def attempted(
+    calls: Iterable[Callable[[], Awaitable[object]]], *, at_once: int = AT_ONCE
+) -> tuple[Sequence[bool], Exception | None]:
+    """Return which of the calls succeeded, and the first error there was.
+
+    After an error no further call is begun, and those that were begun are waited for: what they
+    do is then done, or not done, and nothing arrives later.
+
+    Args:
+        calls: Async functions without arguments.
+        at_once: How many are under way at a time.
+    """
+    waiting = list(enumerate(calls))
+    succeeded = [False] * len(waiting)
+    errors: list[Exception] = []
+    waiting.reverse()
+
+    async def work() -> None:
+        while waiting and not errors:
+            place, call = waiting.pop()
+            try:
+                await call()
+            except Exception as error:  # noqa: BLE001 - returned below
+                errors.append(error)
+            else:
+                succeeded[place] = True
+
+    count = min(at_once, len(waiting))
+    if count == 1:
+        await work()
+    else:
+        async with anyio.create_task_group() as group:
+            for _ in range(count):
+                group.start_soon(work)
+    return succeeded, errors[0] if errors else None

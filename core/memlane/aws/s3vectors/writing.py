@@ -2,13 +2,12 @@
 
 S3 Vectors overwrites without asking. A version is compared after reading it, in turns within this
 process; between processes the later one wins. A record whose windows become fewer loses those
-first: a reader, or whoever comes after a crash, may find less of a record, and never an old text
-beside a new one.
+first, and one that takes several requests loses all: a reader, or whoever comes after a crash, may
+find less of a record, and never an old text beside a new one.
 """
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -21,9 +20,9 @@ import anyio.lowlevel
 from memlane.aws.s3vectors.description import Description
 from memlane.aws.s3vectors.index import Index
 from memlane.aws.s3vectors.listing import Listings, listed
+from memlane.aws.s3vectors.putting import Outgoing, put_records
 from memlane.aws.s3vectors.reading import keys_of
 from memlane.aws.s3vectors.records import (
-    batches,
     decoded,
     encoded,
     first_of,
@@ -32,7 +31,6 @@ from memlane.aws.s3vectors.records import (
     micros,
     parts_of,
 )
-from memlane.aws.s3vectors.together import together
 from memlane.checks import check_upsert, check_version
 from memlane.errors import DeadlineExceededError, ValidationError
 from memlane.layout import agent_prefix, parse_vector_key, record_key, ulid_time
@@ -78,6 +76,9 @@ class Writing:
 
         Once the first vector is on its way a cancelled caller waits for the last: what was begun
         is not left half done.
+
+        Raises:
+            PartialWriteError: Only some of several are stored.
         """
         scope = index.scope
         check_upsert(records, scope=scope, expected_version=expected_version)
@@ -89,9 +90,9 @@ class Writing:
         keyed = {record_key(prefix, item.record.id): item for item in records}
         self._listings.met(index, prefix)
         if expected_version is None and len(keyed) == len(records) and self._all_fresh(records):
-            encodings = await self._encoded(index, description, keyed, {})
+            sent = await self._encoded(index, description, keyed, {})
             async with _ToItsEnd(scope):
-                await _put(index, encodings)
+                (await put_records(index, sent)).check(sent)
             return
         async with self._turns.taken(f"{index.target.index} {key}" for key in keyed):
             await self._replace(index, description, keyed, expected_version)
@@ -121,21 +122,23 @@ class Writing:
             elif "user_id" in flat and reach.covers(decoded(key, flat, tenant=scope.tenant).scope):
                 older[record_key(agent_prefix(scope), key)] = key
                 there.setdefault(record_key(agent_prefix(scope), key), flat)
-        surplus: list[str] = []
         for key, item in keyed.items():
-            before = there.get(key)
-            have = 0 if before is None else _version(key, before, older, scope)
+            have = _version(key, there[key], older, scope) if key in there else 0
             check_version(item.record.id, have, expected_version, scope=scope)
-            if before is not None:
-                surplus += [f"{key}#w{n}" for n in range(len(item.parts), parts_of(before))]
-        encodings = await self._encoded(index, description, keyed, there)
+        sent = await self._encoded(index, description, keyed, there)
+        surplus: list[str] = []
+        for key, each in sent.items():
+            if key in there:
+                kept = 1 if is_oversized(each.vectors) else len(each.vectors)
+                surplus += [f"{key}#w{n}" for n in range(kept, parts_of(there[key]))]
         async with _ToItsEnd(scope):
             if surplus:
                 await index.delete(surplus)
-            await _put(index, encodings)
-            gone = [older[key] for key in keyed if key in older]
+            result = await put_records(index, sent)
+            gone = [older[key] for key in result.stored if key in older]
             if gone:
                 await index.delete(gone)
+            result.check(sent)
 
     async def _encoded(
         self,
@@ -143,15 +146,16 @@ class Writing:
         description: Description,
         keyed: Mapping[str, IndexedRecord],
         there: Mapping[str, Mapping[str, Any]],
-    ) -> list[list[bytes]]:
-        found: list[list[bytes]] = []
+    ) -> dict[str, Outgoing]:
+        found: dict[str, Outgoing] = {}
         at_once = 0
         for key, item in keyed.items():
             before = there.get(key)
             first = self._now() if before is None else first_of(before)
-            found.append(
-                encoded(item, key=key, first=first, description=description, shared=index.shared)
+            vectors = encoded(
+                item, key=key, first=first, description=description, shared=index.shared
             )
+            found[key] = Outgoing(item.record, vectors, is_new=before is None)
             at_once += len(item.parts)
             if at_once >= _ENCODED_AT_A_TIME:
                 at_once = 0
@@ -269,16 +273,6 @@ def _has_ended(vector: Mapping[str, Any], *, now: datetime, tenant: str | None) 
     record = decoded(vector["key"], flat, tenant=tenant)
     mine = record.scope.tenant == tenant
     return mine and record.expires_at is not None and record.expires_at <= now
-
-
-async def _put(index: Index, encodings: Sequence[Sequence[bytes]]) -> None:
-    several = list(batches(encodings))
-    if len(several) > 1 and any(map(is_oversized, encodings)):
-        # What makes it a record comes last.
-        for batch in several:
-            await index.put(batch)
-        return
-    await together([functools.partial(index.put, batch) for batch in several])
 
 
 async def _delete(index: Index, wholes: Sequence[str], windows: Sequence[str]) -> None:

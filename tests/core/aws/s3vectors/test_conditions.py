@@ -46,7 +46,9 @@ UNKNOWNS = [
 LONG = "x" * 65
 NAMES = ["Ada", "ada", "default", LONG, f"{LONG}y", "#ada", "#"]
 KEYS = ["n", "color", "content", "type", "user_id"]
-VALUES: list[Any] = ["red", "re", "", 1, 1.0, True, False, 0.5, 2**24, 2**24 + 1, -(2**60), 2**60]
+WHOLE = [2**24, 2**24 + 1, -(2**60), 2**60]
+BESIDE = [value + by for value in (0.1, 0.5, 1.0) for by in (-1e-12, 0.0, 1e-12)]
+VALUES: list[Any] = ["red", "re", "", 1, True, False, *BESIDE, *WHOLE]
 HERE = Reach.point(SCOPE, now=NOW)
 
 scalars = st.sampled_from(VALUES)
@@ -194,6 +196,22 @@ def test_too_many_values_are_refused_before_the_wire() -> None:
     assert caught.value.remedy
 
 
+def test_times_are_told_apart_on_the_wire() -> None:
+    """They are whole minutes, which float32 holds: what equals a bound is not let through."""
+    for condition in (
+        Filter.gt("@stored_at", 100),
+        Filter.lt("@occurred_at", 100),
+        Filter.ne("@stored_at", 100),
+    ):
+        sent = _wire(query_for(unit(0), condition=condition), HERE)
+        assert sent == wire_filter(
+            query_for(unit(0), condition=condition),
+            reach=HERE, description=OURS, shared=False, narrow=True,
+        )  # fmt: skip
+    sent = _wire(query_for(unit(0), condition=Filter.gt("@stored_at", 100)), HERE)
+    assert {"stored": {"$gt": 100}} in sent["$and"]
+
+
 @pytest.mark.parametrize("field", ["@kind", "@session"])
 def test_an_older_index_is_not_asked_what_it_cannot_say(field: str) -> None:
     """Keys that another tool made unfilterable are refused before the wire, by name."""
@@ -220,6 +238,10 @@ def test_vectors_of_older_tools_are_found_in_their_index() -> None:
     nobody = Reach.point(Scope("ada", tenant="acme"), now=NOW)
     for agent in ({"agent_name": "default"}, {}):
         assert _holds(_wire(query, nobody, OLDER), {"user_id": "ada", **agent}, Switches(), OLDER)
+    called = Reach.point(Scope("ada", tenant="acme", agent="default"), now=NOW)
+    assert not _holds(
+        _wire(query, called, OLDER), {**flat, "agent_name": "default"}, Switches(), OLDER
+    )
     long = Reach.point(Scope(LONG, tenant="acme", agent=LONG), now=NOW)
     theirs = {"user_id": LONG, "agent_name": LONG}
     assert _holds(_wire(query, long, OLDER), theirs, Switches(), OLDER)

@@ -358,8 +358,8 @@ def _with_actor(number: int, actor: str) -> IndexedRecord:
 async def test_an_eraser_deletes_what_writers_may_not(cloud: Cloud) -> None:
     """Credentials that may not delete are not asked to."""
     names = ("GetIndex", "GetVectors", "ListVectors", "QueryVectors", "PutVectors")
-    writer = await _user(cloud, "writer", *names)
-    eraser = await _user(cloud, "eraser", "DeleteVectors")
+    writer = await policy_user(cloud, "writer", *names)
+    eraser = await policy_user(cloud, "eraser", "DeleteVectors")
     backend = cloud.backend(credentials=writer)
     await backend.onboard(scope=MINE, space=SPACE)
     await put(backend, indexed(make_record("a", scope=MINE), *directions(3)))
@@ -371,7 +371,8 @@ async def test_an_eraser_deletes_what_writers_may_not(cloud: Cloud) -> None:
     assert await cloud.keys() == {"memlane/space"}
 
 
-async def _user(cloud: Cloud, name: str, *actions: str) -> TenantCredentials:
+async def policy_user(cloud: Cloud, name: str, *actions: str) -> TenantCredentials:
+    """Return credentials that may do this and no more."""
     allowed = [f"s3vectors:{action}" for action in actions]
     policy = {
         "Version": "2012-10-17",
