@@ -243,7 +243,8 @@ class PartialWriteError(MemlaneError):
 
     Args:
         reason: What failed.
-        stored: The records that are durable, in the order they were given.
+        stored: Exactly the records that are durable, in the order they were given; where writes
+            go out in parallel, as to S3 Vectors, those between them may be missing.
         operation: The verb that was asked for.
         scope: Whose memory it was about.
         remedy: What to do about it.

@@ -197,8 +197,7 @@ class VectorQuery:
         terms: Hashes of the query's words; empty when only the vector counts.
         space: Id of the embedding space; records of another are not candidates.
         limit: How many of the nearest (and, if it can, of the best by words) to return at least.
-        records: How many different records the answer may need. A backend whose `limit` counts
-            parts looks further where the parts of few records fill it; others need not look.
+        records: How many records the answer needs, should the parts of fewer fill `limit`.
         actor: Look only at what this actor said.
         namespace: Look only in this subtree.
         filter: Look only at records that meet this condition.
@@ -232,8 +231,7 @@ class Candidates:
         actors: int32 (n,): index into `actor_names`, -1 for nobody.
         actor_names: The actors that occur.
         sessions: int32 (n,): equal numbers are equal sessions, -1 for none.
-        order: int64 (n,): position in stored order; equal for the rows of one record and for no
-            two records, whichever agents they are of.
+        order: int64 (n,): position in stored order, equal for the rows of one record and no others.
         occurred: int64 (n,): whole minutes since the epoch of `layout`.
         complete: Every record in reach that meets the query's conditions is here.
         records: The records, row by row, where they came for free; else None and `fetch` is asked.
@@ -309,6 +307,7 @@ class VectorBackend(Protocol):
 
         Raises:
             ConflictError: `expected_version` does not hold; nothing was written.
+            PartialWriteError: Only some of several were stored, where that is not one step.
         """
         ...
 

@@ -54,7 +54,7 @@ class Writer:
         """Store items in order; nothing is written unless all of them can be.
 
         Raises:
-            PartialWriteError: Some batches were durable before one failed.
+            PartialWriteError: Some were durable before one failed, or beside it.
         """
         planned = self._plan(items, scope)
         durable: dict[str, MemoryRecord] = {}
@@ -62,18 +62,8 @@ class Writer:
             try:
                 await self._store_batch(planned[at : at + self._batch], scope, durable)
             except Exception as exc:
-                if all(durable.get(plan.record.id) is not plan.record for plan in planned):
-                    raise  # nothing was written
-                # Writing keeps the order, so what is durable is a beginning of what was given.
-                done = takewhile(lambda plan: plan.record.id in durable, planned)
-                stored = [durable[plan.record.id] for plan in done]
-                raise PartialWriteError(
-                    f"{len(stored)} of {len(planned)} records were stored before a failure",
-                    stored=stored,
-                    operation="store_many",
-                    scope=scope,
-                    remedy=f"store the last {len(planned) - len(stored)} again",
-                ) from exc
+                _tell(planned, durable, exc, scope)
+                raise  # nothing was written
         return [durable[plan.record.id] for plan in planned]
 
     def _plan(self, items: Iterable[NewMemory], scope: Scope) -> list[_Planned]:
@@ -219,7 +209,14 @@ class Writer:
         durable: dict[str, MemoryRecord],
         expected_version: int | None,
     ) -> None:
-        await self._backend.upsert(records, scope=scope, expected_version=expected_version)
+        try:
+            await self._backend.upsert(records, scope=scope, expected_version=expected_version)
+        except PartialWriteError as error:
+            stored = {record.id for record in error.stored}
+            durable |= {one.record.id: one.record for one in records if one.record.id in stored}
+            if any(one.record.id not in stored for one in records):
+                raise
+            return
         durable |= {indexed.record.id: indexed.record for indexed in records}
 
     async def update(
@@ -269,3 +266,52 @@ class Writer:
     async def _one(self, record_id: str, reach: Reach) -> IndexedRecord:
         found = await self._backend.fetch([record_id], reach=reach, vectors=True)
         return only(found, record_id=record_id, reach=reach)
+
+
+def _tell(
+    planned: Sequence[_Planned],
+    durable: Mapping[str, MemoryRecord],
+    error: Exception,
+    scope: Scope,
+) -> None:
+    """Raise what was stored before an error; return where this call stored nothing.
+
+    Raises:
+        PartialWriteError: With what is durable, in the order given.
+    """
+    if all(durable.get(plan.record.id) is not plan.record for plan in planned):
+        return
+    # Writing keeps the order of what it awaits, so this is a beginning of what was given. Where
+    # a backend stores one batch in several requests at once, more may be durable behind a gap.
+    count = sum(1 for _ in takewhile(lambda plan: plan.record.id in durable, planned))
+    left = [
+        place
+        for place, plan in enumerate(planned)
+        if place >= count and durable.get(plan.record.id) is not plan.record
+    ]
+    gone = set(left)
+    stored = [durable[plan.record.id] for at, plan in enumerate(planned) if at not in gone]
+    remedy = f"store the last {len(left)} again"
+    cause: BaseException = error
+    if isinstance(error, PartialWriteError):
+        what = error.remedy or "store again those that are not in `stored`"
+        remedy = f"{what}: items {_places(left)}, counted from 0"
+        cause = error.__cause__ or error
+    raise PartialWriteError(
+        f"{len(stored)} of {len(planned)} records were stored before a failure",
+        stored=stored,
+        operation="store_many",
+        scope=scope,
+        remedy=remedy,
+    ) from cause
+
+
+def _places(places: Iterable[int]) -> str:
+    """Return numbers that rise as text: 3, 5-9."""
+    runs: list[list[int]] = []
+    for place in places:
+        if runs and runs[-1][-1] == place - 1:
+            runs[-1][1:] = [place]
+        else:
+            runs.append([place])
+    return ", ".join("-".join(map(str, run)) for run in runs)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
-from urllib.parse import urlsplit
 
 from memlane import ValidationError
 from memlane.patterns import lazy
@@ -87,6 +86,7 @@ class AwsSettings:
         endpoint_urls: By service, or "*" for all others, in place of AWS's own.
         ca_bundle: A file of the authorities to trust, in place of the system's.
         proxy: The proxy all requests go through.
+        no_proxy: Hosts that are asked without it, as NO_PROXY names them.
         fips: Ask FIPS endpoints.
         dual_stack: Ask dual-stack endpoints.
         concurrency: Requests at once.
@@ -105,6 +105,7 @@ class AwsSettings:
     endpoint_urls: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     ca_bundle: str | None = None
     proxy: str | None = field(default=None, repr=False)  # it may hold a password
+    no_proxy: tuple[str, ...] = ()
     fips: bool = False
     dual_stack: bool = False
     concurrency: int = _CONCURRENCY
@@ -130,9 +131,9 @@ class AwsSettings:
         """
         ignored = _flag(env, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
         urls = {name: env[key] for name, key in _ENDPOINTS.items() if env.get(key) and not ignored}
-        region = env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or None
+        proxy = env.get("https_proxy") or env.get("HTTPS_PROXY") or None
         return cls(
-            region=region,
+            region=env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or None,
             profile=env.get("AWS_PROFILE") or None,
             host=_credentials(env),
             role_arn=env.get("MEMLANE_ROLE_ARN") or None,
@@ -142,7 +143,8 @@ class AwsSettings:
             dimensions=_number(env, "MEMLANE_DIMENSIONS"),
             endpoint_urls=MappingProxyType(urls),
             ca_bundle=env.get("AWS_CA_BUNDLE") or None,
-            proxy=_proxy(env, region, urls),
+            proxy=proxy,
+            no_proxy=_spared(env) if proxy else (),
             fips=_flag(env, "AWS_USE_FIPS_ENDPOINT"),
             dual_stack=_flag(env, "AWS_USE_DUALSTACK_ENDPOINT"),
             concurrency=_number(env, "MEMLANE_CONCURRENCY") or _CONCURRENCY,
@@ -183,19 +185,10 @@ def _credentials(env: Mapping[str, str]) -> Credentials | None:
     return Credentials(access_key=access, secret_key=secret, session_token=token)
 
 
-def _proxy(env: Mapping[str, str], region: str | None, urls: Mapping[str, str]) -> str | None:
-    """Return the proxy of the environment, unless a host that is asked is to be reached without."""
-    proxy = env.get("https_proxy") or env.get("HTTPS_PROXY")
-    if not proxy or any(url.startswith("http://") for url in urls.values()):
-        return None
-    hosts = [urlsplit(url).hostname or "" for url in urls.values()]
-    if "*" not in urls:
-        hosts += [f"s3vectors.{region}.api.aws", f"bedrock-runtime.{region}.amazonaws.com"]
-    spared = (env.get("no_proxy") or env.get("NO_PROXY") or "").lower().split(",")
-    for name in (each.strip().removeprefix("*").removeprefix(".") for each in spared):
-        if any(host == name or host.endswith(f".{name}") for host in hosts if name):
-            return None
-    return None if "*" in (each.strip() for each in spared) else proxy
+def _spared(env: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what the environment's proxy is not for: it is https's alone."""
+    named = env.get("no_proxy") or env.get("NO_PROXY") or ""
+    return ("http://*", *(name for each in named.split(",") if (name := each.strip())))
 
 
 def _flag(env: Mapping[str, str], name: str) -> bool:

@@ -61,6 +61,7 @@ def aws_parts(
         concurrency=aws.concurrency,
         ca_bundle=aws.ca_bundle,
         proxy=aws.proxy,
+        no_proxy=aws.no_proxy,
         clock=clock,
     )
     if host is None:

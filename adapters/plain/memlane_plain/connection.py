@@ -202,6 +202,8 @@ def connect(
             endpoint_urls={"*": endpoint_url} if isinstance(endpoint_url, str) else endpoint_url,
             ca_bundle=ca_bundle,
             proxy=proxy,
+            # Named here it is for everything.
+            no_proxy=None if proxy is None else (),
             concurrency=concurrency,
             auto_onboard=auto_onboard,
         ),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple, cast
+from urllib.parse import quote
 
 from memlane.aws._extra import orjson
 from memlane.aws.wire import Reply, Request
@@ -84,7 +85,8 @@ _CLIENT_ERRORS: Final = range(400, 500)
 _SERVER_ERRORS: Final = range(500, 600)
 # 408: the service, or the model, took too long; 424: the model failed.
 _FAILURES: Final = frozenset({408, 424})
-MAX_RETRY_AFTER: Final = 3600.0
+# Beyond that it is of use to nobody: a call has a minute.
+LONGEST_RETRY_AFTER: Final = 20.0
 _key_id = lazy(r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{8,}")
 # A session token: a role with its session, the longest name AWS says, has at most 142 characters.
 _token = lazy(r"[A-Za-z0-9+/=_\-%]{150,}")
@@ -103,13 +105,15 @@ class Refusal(NamedTuple):
         retryable: Asking again may help.
         throttled: There was no capacity: ask less often.
         skewed: The time it was signed with may be why.
-        retry_after: Seconds the service wants to be left alone.
+        accepted: The signature was not why.
+        retry_after: Seconds the service wants to be left alone; no more than can be waited for.
     """
 
     error: ServiceError
     retryable: bool
     throttled: bool
     skewed: bool
+    accepted: bool
     retry_after: float | None
 
 
@@ -132,7 +136,10 @@ def decode(reply: Reply) -> Any:
 
 def refusal(received: Reply, request: Request, credentials: Credentials | None) -> Refusal:
     """Return what an answer means that is no success."""
-    code, detail, request_id = _said(received)
+    code, message, places, request_id = _said(received)
+    detail = _scrubbed(message, credentials)
+    if places:
+        detail = f"{(detail or '')[: MAX_DETAIL - len(places)]}{places}"
     status = received.status
     throttled = status == HTTPStatus.TOO_MANY_REQUESTS or code in _THROTTLING
     kind, verdict, remedy = _meaning(status, code, throttled=throttled)
@@ -148,10 +155,13 @@ def refusal(received: Reply, request: Request, credentials: Credentials | None) 
         code=code,
         status=status,
         request_id=request_id,
-        detail=_scrubbed(detail, credentials),
+        detail=detail and detail[:MAX_DETAIL],
         remedy=remedy,
     )
+    skewed = code in _SKEW
     wrong_key = kind is CredentialsError or status == HTTPStatus.FORBIDDEN
+    if wrong_key and _skew_words().search(message or ""):
+        skewed = True
     return Refusal(
         error=error,
         retryable=throttled
@@ -159,7 +169,8 @@ def refusal(received: Reply, request: Request, credentials: Credentials | None) 
         or code == "RetryableConflictException"
         or (kind is UnavailableError and status != HTTPStatus.FAILED_DEPENDENCY),
         throttled=throttled or status == HTTPStatus.SERVICE_UNAVAILABLE,
-        skewed=code in _SKEW or (wrong_key and _skew_words().search(detail or "") is not None),
+        skewed=skewed,
+        accepted=status in _CLIENT_ERRORS and not throttled and not skewed and not wrong_key,
         retry_after=_seconds(received.headers.get("Retry-After")),
     )
 
@@ -193,8 +204,8 @@ def _credentials_remedy(code: str | None) -> str:
     return "check the credentials, the region and this machine's clock"
 
 
-def _said(received: Reply) -> tuple[str | None, str | None, str | None]:
-    """Return the service's code, message and request id."""
+def _said(received: Reply) -> tuple[str | None, str | None, str, str | None]:
+    """Return the service's code, its message, the places that is about, and the request id."""
     headers, body = received.headers, received.body
     request_id = _request_id(headers)
     code = headers.get("x-amzn-errortype")
@@ -205,33 +216,30 @@ def _said(received: Reply) -> tuple[str | None, str | None, str | None]:
         text = body[:20_000].decode(errors="replace")
         found = _xml_code().search(text), _xml_message().search(text), _xml_request().search(text)
         xml_code, message, xml_request = (unescape(hit[1]) if hit else None for hit in found)
-        return _code(code) or _code(xml_code), message, request_id or xml_request
+        return _code(code) or _code(xml_code), message, "", request_id or xml_request
     try:
         said: Any = orjson.loads(body)
     except orjson.JSONDecodeError:
         said = None
     if not isinstance(said, dict):
-        return _code(code), None, request_id
+        return _code(code), None, "", request_id
     fields = cast("dict[str, Any]", said)
     message = fields.get("message") or fields.get("Message") or fields.get("errorMessage")
     code = _code(code) or _code(fields.get("__type")) or _code(fields.get("code"))
-    return code, _located(message if isinstance(message, str) else "", fields), request_id
+    return code, message if isinstance(message, str) else None, _places(fields), request_id
 
 
-def _located(message: str, fields: dict[str, Any]) -> str:
-    """Return a message with the places it is about, which one refusal in a batch is found by."""
+def _places(fields: dict[str, Any]) -> str:
+    """Return the places a message is about, which one refusal in a batch is found by."""
     named: Any = fields.get("fieldList")
     if not isinstance(named, list):
-        return message
+        return ""
     paths: list[str] = []
     for entry in cast("list[object]", named):
         path = cast("dict[str, object]", entry).get("path") if isinstance(entry, dict) else None
         if isinstance(path, str) and _place().fullmatch(path):
             paths.append(path)
-    if not paths:
-        return message
-    where = f" [{', '.join(paths[:MAX_PATHS])}]"
-    return message[: MAX_DETAIL - len(where)] + where
+    return f" [{', '.join(paths[:MAX_PATHS])}]" if paths else ""
 
 
 def _code(said: object) -> str | None:
@@ -253,8 +261,9 @@ def _scrubbed(text: str | None, credentials: Credentials | None) -> str | None:
     if credentials is not None:
         for secret in (credentials.session_token, credentials.secret_key, credentials.access_key):
             if secret and len(secret) >= SHORTEST_SECRET:
-                text = text.replace(secret, "***")
-    return _token().sub("***", _key_id().sub("***", text))[:MAX_DETAIL]
+                text = text.replace(secret, "***").replace(quote(secret, safe=""), "***")
+    # Not cut before all of that: half a secret is not recognised.
+    return _token().sub("***", _key_id().sub("***", text))
 
 
 def _seconds(said: str | None) -> float | None:
@@ -262,4 +271,4 @@ def _seconds(said: str | None) -> float | None:
         seconds = float(said) if said else None
     except ValueError:
         return None
-    return seconds if seconds is not None and 0 <= seconds < MAX_RETRY_AFTER else None
+    return min(seconds, LONGEST_RETRY_AFTER) if seconds is not None and seconds >= 0 else None

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from memlane.aws._endpoint_table import HOSTS, ODD_HOSTS, PARTITIONS
+from memlane.aws.signing import canonical_path
 from memlane.errors import ValidationError
 from memlane.patterns import lazy
 
@@ -28,6 +29,11 @@ class Endpoint(NamedTuple):
     scheme: str
     host: str
     prefix: str = ""
+
+    def path(self, path: str) -> str:
+        """Return where a request's path is on that host."""
+        # A prefix with the root is the prefix: no segment is empty.
+        return self.prefix if self.prefix and path == "/" else self.prefix + path
 
 
 def partition_of(region: str) -> tuple[str, str, str]:
@@ -113,10 +119,16 @@ def _parsed(service: str, url: str) -> Endpoint:
         raise wrong from exc
     host = parts.hostname
     odd = parts.username or parts.password or parts.query or parts.fragment
+    prefix = parts.path.rstrip("/")
+    if prefix:
+        try:
+            canonical_path(prefix)
+        except ValidationError as exc:
+            raise wrong from exc
     if parts.scheme not in {"http", "https"} or not host or odd or not url.isascii():
         raise wrong
     if ":" in host:
         host = f"[{host}]"
     if port is not None and port != {"http": 80, "https": 443}[parts.scheme]:
         host = f"{host}:{port}"
-    return Endpoint(parts.scheme, host, parts.path.rstrip("/"))
+    return Endpoint(parts.scheme, host, prefix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -34,6 +35,10 @@ HEADROOM: Final = 1.1
 SLOW_GROWTH: Final = 1.02
 FAST_GROWTH: Final = 1.25
 FORGET_ABOVE: Final = 4.0
+# So much less must have been asked before what it did to the answers says anything, and for so
+# long it is believed that asking less earns less.
+NOTABLY: Final = 0.8
+UNCUT_SECONDS: Final = 10.0
 
 
 class _Limit:
@@ -81,8 +86,8 @@ class Track:
     """What is known of one lane. Touched under its pace's lock."""
 
     __slots__ = (
-        "cut", "granted", "limits", "name", "probes", "refused", "resume_at", "service", "shut",
-        "since",
+        "asked_before", "cut", "cut_after", "granted", "granted_before", "limits", "name",
+        "probes", "refused", "resume_at", "service", "shut", "since",
     )  # fmt: skip
 
     def __init__(self, lane: Lane, service: _Probes, now: float) -> None:
@@ -94,6 +99,9 @@ class Track:
             _Limit(lane.weight) if lane.weight else None,
         )
         self.cut: _Limit | None = None
+        # The rates when it was cut last, and until when it is not cut again.
+        self.asked_before = self.granted_before = 0.0
+        self.cut_after = 0.0
         self.shut = False
         self.resume_at = 0.0
         self.since = now
@@ -249,11 +257,17 @@ class Pace:
         elapsed = now - track.since
         if elapsed < WINDOW_SECONDS:
             return
-        share = track.refused / (track.granted + track.refused)
+        asked = (track.granted + track.refused) / elapsed
         rate = track.granted / elapsed
+        share = track.refused / (track.granted + track.refused)
         cut = track.cut
         if share > MOSTLY:
-            self._cut(track, max(HEADROOM * rate, 1.0), now)
+            if cut is not None and self._was_in_vain(track, asked, rate):
+                track.cut = None
+                track.cut_after = now + UNCUT_SECONDS
+            elif now >= track.cut_after:
+                self._cut(track, max(HEADROOM * rate, 1.0), now)
+                track.asked_before, track.granted_before = asked, rate
         elif cut is not None:
             grown = (FAST_GROWTH if share < RARELY else SLOW_GROWTH) / cut.interval
             if grown > FORGET_ABOVE * rate:
@@ -261,6 +275,12 @@ class Pace:
             else:
                 cut.interval = 1.0 / grown
         self._begin_window(track, now)
+
+    def _was_in_vain(self, track: Track, asked: float, granted: float) -> bool:
+        """Return whether fewer were served because fewer were asked: it refuses at random."""
+        less = asked / track.asked_before
+        # Served alike whatever is asked, it would be 1; at random, `less`.
+        return less < NOTABLY and granted < track.granted_before * math.sqrt(less)
 
     def _cut(self, track: Track, rate: float, now: float) -> None:
         if track.cut is None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import random as _random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar, TypeVarTuple
 
 from memlane.aws.answers import refusal
 from memlane.aws.endpoints import Endpoints
-from memlane.aws.pace import LOOK_SECONDS, Pace
-from memlane.aws.retries import Budget, Call, backoff, patience_here
+from memlane.aws.pace import LOOK_SECONDS
+from memlane.aws.retries import Call, backoff, patience_here
 from memlane.aws.route import Route
-from memlane.aws.signing import Signer
-from memlane.aws.skew import Skew
+from memlane.aws.shared import Shared
 from memlane.aws.transport import NoAnswerError, Transport
 from memlane.aws.wire import Lane, Reply, Request, RetryPolicy, Timeouts
 from memlane.errors import (
@@ -25,7 +23,7 @@ from memlane.errors import (
     ValidationError,
 )
 from memlane.protocols import Clock, Credentials
-from memlane.runtime import Homes, SystemClock, WorkerThreads, fork, io_loop
+from memlane.runtime import Homes, SystemClock, fork, io_loop
 from memlane.runtime.place import running_loop
 
 __all__ = ("Channel", "DataPlane")
@@ -33,6 +31,8 @@ __all__ = ("Channel", "DataPlane")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
+# What asking again does not change, or there is no time for.
+_FINAL: Final = frozenset({"busy", "hopeless"})
 _SUCCESS: Final = range(200, 300)
 _SERVER_ERRORS: Final = range(500, 600)
 # Hashing a megabyte takes 0.6 ms, and 3 ms where the processor has no instructions for it; above
@@ -40,49 +40,10 @@ _SERVER_ERRORS: Final = range(500, 600)
 HASHED_ELSEWHERE: Final = 1024 * 1024
 
 
-class _Shared:
-    """What both homes of a plane use. Usable from any thread."""
-
-    def __init__(
-        self,
-        *,
-        region: str,
-        endpoints: Endpoints,
-        route: Route,
-        concurrency: int,
-        timeouts: Timeouts,
-        retries: RetryPolicy,
-        clock: Clock,
-        random: Callable[[], float],
-        sleep: Callable[[float], Awaitable[None]] | None,
-    ) -> None:
-        self.endpoints = endpoints
-        self.route = route
-        self.signer = Signer(region)
-        self.concurrency = concurrency
-        self.timeouts = timeouts
-        self.retries = retries
-        self.monotonic = clock.monotonic
-        self.random = random
-        self.sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep if sleep is None else sleep
-        self.skew = Skew(clock)
-        self.pace = Pace(clock.monotonic, random)
-        self.budget = Budget(retries.budget, clock.monotonic)
-        self.lanes: dict[str, Lane] = {}
-        self.threads = WorkerThreads("memlane-aws", 2)
-
-    def lane(self, service: str) -> Lane:
-        """Return the lane of requests that name none."""
-        lane = self.lanes.get(service)
-        if lane is None:
-            lane = self.lanes[service] = Lane(service)
-        return lane
-
-
 class Channel:
     """The connections on one loop, and what else is bound to it. Touched on that loop only."""
 
-    def __init__(self, shared: _Shared) -> None:
+    def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._transport = Transport(
             concurrency=shared.concurrency, timeouts=shared.timeouts, route=shared.route
@@ -142,9 +103,12 @@ class Channel:
                 the caller's, ask it when it matters.
         """
         shared = self._shared
-        track = shared.pace.track(lane or shared.lane(request.service))
+        track = shared.pace.track(lane or shared.lane(request.service), request.service)
+        budget = shared.budgets.of(request.service)
         begun = shared.monotonic()
-        call = Call(request, credentials, track, begun=begun, limit=limit, patience=patience)
+        call = Call(
+            request, credentials, track, budget, begun=begun, limit=limit, patience=patience
+        )
         endpoint = shared.endpoints.of(request.service)
         digest = None
         if len(request.body) > HASHED_ELSEWHERE:
@@ -157,17 +121,22 @@ class Channel:
                 )
             if wait > 0.0:
                 call.was_held_back = True
-                await self._pause(call, wait)
+                try:
+                    await self._pause(call, wait)
+                except BaseException:
+                    if admitted:
+                        shared.pace.give_back(track, weight)
+                    raise
                 if not admitted:
                     continue
             if self.is_closed:
                 raise LoopError("the client was closed during a call")
-            signed_at = shared.skew.now()
+            signed_at = shared.skew.now(call.offset)
             headers = shared.signer.headers(
                 request,
                 credentials,
                 host=endpoint.host,
-                path=endpoint.prefix + request.path,
+                path=endpoint.path(request.path),
                 at=signed_at,
                 digest=digest,
             )
@@ -180,7 +149,9 @@ class Channel:
                 continue
             if received.status in _SUCCESS:
                 shared.pace.answered(track)
-                shared.budget.earn()
+                budget.earn(call.refund)
+                if call.offset is not None:
+                    shared.skew.keep(call.offset)
                 return received
             await self._refused(call, received, signed_at)
 
@@ -201,7 +172,7 @@ class Channel:
         )
         error.__cause__ = failure
         repeatable = request.idempotent or failure.failure == "connect"
-        if not repeatable or failure.failure == "hopeless":
+        if not repeatable or failure.failure in _FINAL:
             raise error
         if failure.failure == "stale" and not call.was_stale:
             # The server had closed an idle connection: that says nothing of how it is now.
@@ -221,11 +192,13 @@ class Channel:
             call.was_held_back = True
         elif received.status not in _SERVER_ERRORS:
             shared.pace.answered(call.track)
-        if said.skewed and not call.was_skewed:
-            call.was_skewed = True
-            if shared.skew.learn(received.headers.get("Date"), signed_at=signed_at):
+        if said.skewed and call.offset is None:
+            call.offset = shared.skew.told(received.headers.get("Date"), signed_at=signed_at)
+            if call.offset is not None:
                 return
         if not said.retryable:
+            if call.offset is not None and said.accepted:
+                shared.skew.keep(call.offset)
             raise said.error
         await self._again(call, said.error, said.retry_after or 0.0)
 
@@ -239,8 +212,13 @@ class Channel:
         wait = max(at_least, backoff(shared.retries, call.attempt - 1, shared.random))
         # Where nothing at all gets through, the pace lets one request a second try; that is
         # little enough, and whoever waits for it must not find an empty budget when it is over.
-        while not call.track.shut and (missing := shared.budget.take()) > 0.0:
-            if not isinstance(error, ThrottledError):
+        throttled = isinstance(error, ThrottledError)
+        while not call.track.shut:
+            missing = call.budget.take()
+            if not missing:
+                call.refund += throttled
+                break
+            if not throttled:
                 raise error
             await self._pause(call, min(missing, LOOK_SECONDS))
         await self._pause(call, wait)
@@ -268,6 +246,7 @@ class DataPlane:
         dual_stack: Ask the endpoints that answer on IPv6 too.
         ca_bundle: Path of a PEM file with the authorities to trust, instead of the system's.
         proxy: URL of a proxy for all requests, such as "http://proxy.example.com:3128".
+        no_proxy: Hosts to be asked without it, as NO_PROXY names them.
         concurrency: Requests under way at once, per event loop that has connections.
         timeouts: Of connections, attempts and calls.
         retries: When to try again.
@@ -288,6 +267,7 @@ class DataPlane:
         dual_stack: bool = False,
         ca_bundle: str | None = None,
         proxy: str | None = None,
+        no_proxy: Iterable[str] = (),
         concurrency: int = 128,
         timeouts: Timeouts | None = None,
         retries: RetryPolicy | None = None,
@@ -298,10 +278,10 @@ class DataPlane:
         if concurrency < 1:
             raise ValidationError(f"a concurrency of {concurrency} lets no request through")
         self._region = region
-        self._shared = _Shared(
+        self._shared = Shared(
             region=region,
             endpoints=Endpoints(region, endpoint_urls, fips=fips, dual_stack=dual_stack),
-            route=Route(ca_bundle, proxy),
+            route=Route(ca_bundle, proxy, no_proxy),
             concurrency=concurrency,
             timeouts=timeouts or Timeouts(),
             retries=retries or RetryPolicy(),
@@ -325,7 +305,12 @@ class DataPlane:
 
     async def aclose(self) -> None:
         """Close the connections; a later call opens new ones."""
-        await self._homes.aclose()
+        try:
+            await self._homes.aclose()
+        finally:
+            channel, _ = self._direct
+            if channel is not None and channel.is_closed:
+                self._direct = None, None
 
     async def call(
         self,
@@ -379,9 +364,7 @@ class DataPlane:
 
     def _after_fork(self) -> None:
         self._direct = None, None
-        shared = self._shared
-        for locked in (shared.skew, shared.pace, shared.budget):
-            locked.after_fork()
+        self._shared.after_fork()
 
 
 def _digest(body: bytes) -> str:

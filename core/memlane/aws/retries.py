@@ -16,7 +16,7 @@ from memlane.errors import ServiceError, ThrottledError
 from memlane.protocols import Credentials
 from memlane.runtime.place import running_loop
 
-__all__ = ("Budget", "Call", "backoff", "patience_here")
+__all__ = ("Budget", "Budgets", "Call", "backoff", "patience_here")
 
 # With nothing succeeding, nothing is earned; this much a second keeps callers from starving.
 TRICKLE: Final = 1.0
@@ -28,7 +28,7 @@ def backoff(policy: RetryPolicy, attempt: int, random: Callable[[], float]) -> f
 
 
 class Budget:
-    """Retries that may still be made; shared by all callers of a plane, on every loop.
+    """Retries that may still be made; shared by all callers of a service, on every loop.
 
     Args:
         size: Retries saved up at most; what it begins with.
@@ -42,11 +42,15 @@ class Budget:
         self._saved = size
         self._since = now()
 
-    def earn(self) -> None:
-        """Count a success."""
+    def earn(self, refund: float = 0.0) -> None:
+        """Count a success.
+
+        Args:
+            refund: Retries it had paid for that are to be had back.
+        """
         if self._saved < self._size:
             with self._lock:
-                self._saved = min(self._size, self._saved + 1.0)
+                self._saved = min(self._size, self._saved + 1.0 + refund)
 
     def take(self) -> float:
         """Pay for a retry.
@@ -68,6 +72,32 @@ class Budget:
         self._lock = threading.Lock()
 
 
+class Budgets:
+    """A budget for each service: one that fails leaves the others theirs.
+
+    Args:
+        size: Retries saved up at most, each.
+        now: Seconds that never run backwards.
+    """
+
+    def __init__(self, size: float, now: Callable[[], float]) -> None:
+        self._size = size
+        self._now = now
+        self._kept: dict[str, Budget] = {}
+
+    def of(self, service: str) -> Budget:
+        """Return a service's budget."""
+        budget = self._kept.get(service)
+        if budget is None:
+            budget = self._kept.setdefault(service, Budget(self._size, self._now))
+        return budget
+
+    def after_fork(self) -> None:
+        """Replace the locks: who holds them may not exist in this process."""
+        for budget in self._kept.values():
+            budget.after_fork()
+
+
 def patience_here() -> float:
     """Return the seconds until the calling task is cancelled by a deadline of its own."""
     if "anyio._backends._asyncio" not in sys.modules and running_loop() is not None:
@@ -84,6 +114,7 @@ class Call:
         request: What is asked for.
         credentials: Who asks.
         track: The pace it keeps.
+        budget: What its retries are paid from.
         begun: When it began.
         limit: Seconds after which no attempt goes on.
         patience: Seconds after which its caller is cancelled; None: it is the calling task, to be
@@ -91,8 +122,9 @@ class Call:
     """
 
     __slots__ = (
-        "_begun", "_patience", "attempt", "credentials", "ends", "is_cut_short", "knows_until",
-        "last", "request", "track", "until", "was_held_back", "was_skewed", "was_stale",
+        "_begun", "_patience", "attempt", "budget", "credentials", "ends", "is_cut_short",
+        "knows_until", "last", "offset", "refund", "request", "track", "until", "was_held_back",
+        "was_stale",
     )  # fmt: skip
 
     def __init__(
@@ -100,6 +132,7 @@ class Call:
         request: Request,
         credentials: Credentials | None,
         track: Track,
+        budget: Budget,
         *,
         begun: float,
         limit: float,
@@ -108,6 +141,7 @@ class Call:
         self.request = request
         self.credentials = credentials
         self.track = track
+        self.budget = budget
         self.ends = begun + limit
         self.until = begun
         self.knows_until = False
@@ -116,7 +150,10 @@ class Call:
         self.was_held_back = False
         self.is_cut_short = False
         self.was_stale = False
-        self.was_skewed = False
+        # How far the services' clock is ahead, by a refusal; None: nothing was said of it.
+        self.offset: float | None = None
+        # Retries that it paid for and will have back: asking again was all that was wanted of it.
+        self.refund = 0.0
         self._begun = begun
         self._patience = patience
 

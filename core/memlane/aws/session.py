@@ -7,17 +7,23 @@ on a loop of its own, in a worker thread, and leaves nothing but the keys.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from memlane.errors import CredentialsError, MissingExtraError
 from memlane.protocols import Credentials
 
-__all__ = ("walk_chain",)
+__all__ = ("Ending", "walk_chain")
+
+WALK_SECONDS: Final = 30.0
+"""A program or a service that the chain asks may hang; this is for callers who wait for ever."""
 
 
 if TYPE_CHECKING:
+    import asyncio
 
     class _Frozen(Protocol):
         access_key: str | None
@@ -31,20 +37,47 @@ if TYPE_CHECKING:
         def get_credentials(self) -> Awaitable[_Found | None]: ...
 
 
-def walk_chain(profile: str | None = None) -> Credentials:
+class Ending:
+    """Ends a walk from another thread, once nobody waits for what it finds."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._end: Callable[[], object] | None = None
+        self._is_over = False
+
+    def __call__(self) -> None:
+        """End it, if it goes on; if it has not begun, it will not get far."""
+        with self._lock:
+            self._is_over = True
+            if self._end is not None:
+                self._end()
+
+    def arm(self, end: Callable[[], object] | None) -> None:
+        """Say how it is ended from now on; None: it is not any more."""
+        with self._lock:
+            self._end = end
+            if end is not None and self._is_over:
+                end()
+
+
+def walk_chain(
+    profile: str | None = None, *, seconds: float = WALK_SECONDS, ending: Ending | None = None
+) -> Credentials:
     """Return what the chain finds first. Blocks: for a thread that runs no loop.
 
     Args:
         profile: The profile to begin with; None for the environment's, or the default.
+        seconds: How long it may take.
+        ending: What ends it before that.
 
     Raises:
-        CredentialsError: Nothing was found, or a link of the chain failed.
+        CredentialsError: Nothing was found, or a link of the chain failed or took too long.
         MissingExtraError: Neither aioboto3 nor aiobotocore is installed.
     """
     import asyncio  # with the chain, paid for by those who use it
 
     try:
-        return asyncio.run(_walk(_open_session(profile)))
+        return asyncio.run(_walk(_open_session(profile), seconds, ending or Ending()))
     except (CredentialsError, MissingExtraError):
         raise
     except Exception as exc:
@@ -84,9 +117,29 @@ def _open_bare_session(profile: str | None) -> _Session:
     return cast("_Session", AioSession(profile=profile))
 
 
-async def _walk(session: _Session) -> Credentials:
-    found = await session.get_credentials()
-    frozen = None if found is None else await found.get_frozen_credentials()
+async def _walk(session: _Session, seconds: float, ending: Ending) -> Credentials:
+    import asyncio
+
+    loop, task = asyncio.get_running_loop(), cast("asyncio.Task[object]", asyncio.current_task())
+    programs = _programs_of(loop)
+    limit = asyncio.timeout(seconds)
+    ending.arm(lambda: loop.call_soon_threadsafe(task.cancel))
+    try:
+        async with limit:
+            await asyncio.sleep(0)  # whoever was ended while it was queued, ends here
+            found = await session.get_credentials()
+            frozen = None if found is None else await found.get_frozen_credentials()
+    except TimeoutError as exc:
+        if not limit.expired():
+            raise
+        raise CredentialsError(
+            f"the AWS credential chain did not end within {seconds:g} seconds",
+            remedy="check the profile's credential_process, and the services that it asks",
+        ) from exc
+    finally:
+        ending.arm(None)
+        for program in programs:
+            await _kill(program)
     if frozen is None or not frozen.access_key or not frozen.secret_key:
         raise CredentialsError(
             "no AWS credentials were found: not in the environment, a profile, a container or an "
@@ -99,6 +152,34 @@ async def _walk(session: _Session) -> Credentials:
         session_token=frozen.token or None,
         expires_at=_end(found),
     )
+
+
+async def _kill(program: asyncio.SubprocessTransport) -> None:
+    import asyncio
+
+    program.close()
+    for _ in range(100):
+        if program.get_returncode() is not None:
+            break
+        await asyncio.sleep(0.01)  # the loop has to see it end, or complains once it is closed
+
+
+def _programs_of(loop: asyncio.AbstractEventLoop) -> list[asyncio.SubprocessTransport]:
+    """Return what will hold the programs that are run from the loop; closing one kills it.
+
+    The chain waits for them and, cancelled, lets them run on.
+    """
+    begun: list[asyncio.SubprocessTransport] = []
+    begin = loop.subprocess_exec
+
+    async def noting(*args: Any, **options: Any) -> tuple[asyncio.SubprocessTransport, Any]:
+        transport, protocol = await begin(*args, **options)
+        begun.append(transport)
+        return transport, protocol
+
+    with suppress(AttributeError):  # a loop written in C, such as uvloop's: they do run on
+        loop.subprocess_exec = noting  # type: ignore[method-assign]
+    return begun
 
 
 def _end(found: object) -> datetime | None:

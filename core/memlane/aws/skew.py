@@ -32,32 +32,43 @@ class Skew:
         """Seconds that the services are ahead."""
         return self._offset
 
-    def now(self) -> float:
-        """Return seconds since 1970 as the services count them."""
-        return self._clock.now().timestamp() + self._offset
+    def now(self, offset: float | None = None) -> float:
+        """Return seconds since 1970 as the services count them.
 
-    def learn(self, date: str | None, *, signed_at: float) -> bool:
-        """Take over the time that a refusal came with.
+        Args:
+            offset: Seconds they may be ahead instead, to be tried.
+        """
+        return self._clock.now().timestamp() + (self._offset if offset is None else offset)
+
+    def told(self, date: str | None, *, signed_at: float) -> float | None:
+        """Return how far the services would be ahead by the time that a refusal came with.
+
+        It is to be tried with one request, and kept when that was accepted: a Date header is
+        believed by nobody before.
 
         Args:
             date: Its Date header.
             signed_at: The time the request was signed with.
 
         Returns:
-            Whether signing anew is of use: that time was wrong.
+            None when signing anew is of no use: that time was not wrong.
         """
         if not date:
-            return False
+            return None
         try:
             told = parsedate_to_datetime(date)
-        except ValueError:
-            return False
-        theirs = (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
-        if abs(theirs - signed_at) < WORTH_CORRECTING:
-            return False
+            theirs = (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
+            return None
+        # Before 1970 nothing can be signed.
+        if theirs < 0 or abs(theirs - signed_at) < WORTH_CORRECTING:
+            return None
+        return theirs - self._clock.now().timestamp()
+
+    def keep(self, offset: float) -> None:
+        """Sign everything with an offset that was accepted."""
         with self._lock:
-            self._offset = theirs - self._clock.now().timestamp()
-        return True
+            self._offset = offset
 
     def after_fork(self) -> None:
         """Replace the lock: who holds it may not exist in this process."""

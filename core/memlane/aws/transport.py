@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import deque
+from collections import OrderedDict
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ("NoAnswerError", "Pieces", "Transport")
 
+PROXY_WANTS_PASSWORD: Final = 407
 MAX_ANSWER: Final = 64 * 1024 * 1024
 KEEP_ALIVE_SECONDS: Final = 12.0
 CLOSE_SECONDS: Final = 3.0
@@ -38,7 +39,7 @@ _opened: ContextVar[list[None] | None] = ContextVar("_opened", default=None)
 # What proxies say of a server that cannot be reached now.
 _PASSING: Final = range(500, 600)
 
-Failure = Literal["connect", "stale", "lost", "timeout", "hopeless"]
+Failure = Literal["connect", "stale", "lost", "timeout", "busy", "hopeless"]
 
 
 class NoAnswerError(Exception):
@@ -47,7 +48,8 @@ class NoAnswerError(Exception):
     Args:
         failure: "connect": nothing was sent. "stale": a connection kept from earlier was closed
             before any of the answer came. "lost", "timeout": the request may have been done.
-            "hopeless": it would be the same again.
+            "busy": its time was up before there was a place for it. "hopeless": it would be the
+            same again.
         text: What happened, in a few words.
         remedy: What helps against just that.
     """
@@ -71,13 +73,13 @@ class Transport:
     def __init__(self, *, concurrency: int, timeouts: Timeouts, route: Route = DIRECT) -> None:
         self._concurrency = self._free = concurrency
         self._idle: asyncio.Future[bool] | None = None
-        self._queue: deque[asyncio.Future[bool]] = deque()
+        self._queue: OrderedDict[asyncio.Future[bool], None] = OrderedDict()
+        self._reading: set[aiohttp.ClientResponse] = set()
         self._attempt = timeouts.attempt
         self._connect = timeouts.connect
-        self._urls: dict[tuple[str, str, str], URL] = {}
+        self._urls: dict[tuple[Endpoint, str, str], URL] = {}
         self._timeout = aiohttp.ClientTimeout(total=timeouts.attempt, sock_connect=timeouts.connect)
-        self._proxy = route.proxy
-        self._proxy_headers = route.proxy_headers
+        self._route = route
         connector = aiohttp.TCPConnector(
             # True: aiohttp's own context, made once a process when it is imported.
             ssl=route.tls,
@@ -97,16 +99,23 @@ class Transport:
 
     async def aclose(self) -> None:
         """Let what is under way end, within bounds, and close every connection."""
-        if self._free < self._concurrency:
+        if self._free == self._concurrency:
+            await self._session.close()
+            return
+        loop = asyncio.get_running_loop()
+        self._idle = loop.create_future()
+        timer = loop.call_later(CLOSE_SECONDS, _give_up, self._idle)
+        try:
+            await self._idle
+        finally:
+            timer.cancel()
+            for place in self._queue:
+                _give_up(place)
             # aiohttp would leave those who read from a connection it closes waiting for ever.
-            loop = asyncio.get_running_loop()
-            self._idle = loop.create_future()
-            timer = loop.call_later(CLOSE_SECONDS, _give_up, self._idle)
-            try:
-                await self._idle
-            finally:
-                timer.cancel()
-        await self._session.close()
+            for response in self._reading:
+                response.content.set_exception(aiohttp.ClientConnectionError("closed"))
+            # Up to its first wait this closes everything, and nothing cancels it before that.
+            await self._session.close()
 
     async def send(
         self,
@@ -148,9 +157,7 @@ class Transport:
         opened: list[None] = []
         _opened.set(opened)
         body = request.body
-        if self._proxy_headers is not None and endpoint.scheme == "http":
-            # There is no tunnel, and so no request of the proxy's own that they would be in.
-            headers.update(self._proxy_headers)
+        proxy = None if self._route.proxy is None else self._proxy_for(endpoint, headers)
         try:
             response = await self._session.request(
                 request.method,
@@ -159,19 +166,17 @@ class Transport:
                 headers=headers,
                 allow_redirects=False,
                 timeout=timeout,
-                proxy=self._proxy,
-                proxy_headers=self._proxy_headers,
+                proxy=proxy,
+                proxy_headers=None if proxy is None else self._route.proxy_headers,
             )
         except aiohttp.ClientSSLError as error:
             raise _distrusted(error) from error
         except aiohttp.ClientHttpProxyError as error:
-            text = f"the proxy answered {error.status}"
-            if error.status in _PASSING:
-                raise NoAnswerError("connect", text) from None
-            # Not chained: it tells the headers that were sent to the proxy.
-            raise NoAnswerError(
-                "hopeless", text, "check the proxy's URL, and whether it lets AWS through"
-            ) from None
+            # Both of these know the headers that were sent, tokens and all: nothing that is
+            # raised is to lead to them, which is why it is raised outside of here.
+            failure = _turned_away(error.status)
+        except aiohttp.ClientResponseError:
+            failure = NoAnswerError("lost", "what came back is not HTTP")
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NoAnswerError("connect", f"no connection: {_named(error)}") from error
         except TimeoutError as error:
@@ -185,19 +190,38 @@ class Transport:
             if self._session.closed:
                 raise LoopError("the client was closed during a call") from error
             raise
+        else:
+            if proxy is not None and response.status == PROXY_WANTS_PASSWORD:
+                response.close()
+                raise _turned_away(response.status)
+            return await self._read(response)
+        raise failure
+
+    async def _read(self, response: aiohttp.ClientResponse) -> Reply:
+        self._reading.add(response)
         try:
             return Reply(response.status, response.headers, await _whole(response))
         except TimeoutError as error:
             raise NoAnswerError("timeout", "the answer did not end in time") from error
         except (aiohttp.ClientError, OSError) as error:
             raise NoAnswerError("lost", f"the answer broke off: {_named(error)}") from error
+        finally:
+            self._reading.discard(response)
+
+    def _proxy_for(self, endpoint: Endpoint, headers: dict[str, str]) -> URL | None:
+        proxy = self._route.proxy_for(endpoint)
+        if proxy is not None and self._route.proxy_headers and endpoint.scheme == "http":
+            # There is no tunnel, and so no request of the proxy's own that they would be in.
+            headers.update(self._route.proxy_headers)
+        return proxy
 
     def _url(self, endpoint: Endpoint, request: Request) -> URL:
-        key = (endpoint.host, request.path, request.query)
+        key = (endpoint, request.path, request.query)
         url = self._urls.get(key)
         if url is None:
             query = f"?{request.query}" if request.query else ""
-            text = f"{endpoint.scheme}://{endpoint.host}{endpoint.prefix}{request.path}{query}"
+            path = endpoint.path(request.path)
+            text = f"{endpoint.scheme}://{endpoint.host}{path}{query}"
             url = URL(text, encoded=True)
             if len(self._urls) >= KNOWN_URLS:
                 self._urls.clear()
@@ -208,7 +232,7 @@ class Transport:
         loop = asyncio.get_running_loop()
         begun = loop.time()
         place: asyncio.Future[bool] = loop.create_future()
-        self._queue.append(place)
+        self._queue[place] = None
         timer = loop.call_later(max(seconds, 0), _give_up, place)
         try:
             granted = await place
@@ -218,13 +242,18 @@ class Transport:
             raise
         finally:
             timer.cancel()
+            self._queue.pop(place, None)
+        if self._idle is not None:
+            raise LoopError("the client was closed during a call")
         if not granted:
-            raise NoAnswerError("connect", "all connections were busy")
+            raise NoAnswerError(
+                "busy", "all connections were busy", "allow more concurrency, or ask for less"
+            )
         return loop.time() - begun
 
     def _leave(self) -> None:
         while self._queue:
-            place = self._queue.popleft()
+            place, _ = self._queue.popitem(last=False)
             if not place.done():
                 place.set_result(True)
                 return
@@ -280,6 +309,14 @@ async def _whole(response: aiohttp.ClientResponse) -> bytes:
         raise
     response.close()
     raise NoAnswerError("hopeless", f"the answer is larger than {MAX_ANSWER} bytes")
+
+
+def _turned_away(status: int) -> NoAnswerError:
+    """Return what it means that a proxy answered by itself."""
+    text = f"the proxy answered {status}"
+    if status in _PASSING:
+        return NoAnswerError("connect", text)
+    return NoAnswerError("hopeless", text, "check the proxy's URL, and whether it lets AWS through")
 
 
 def _distrusted(error: aiohttp.ClientSSLError) -> NoAnswerError:

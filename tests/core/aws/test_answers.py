@@ -1,7 +1,9 @@
 """Every refusal becomes one error that says what to do, and never shows a credential."""
 
 import json
+from urllib.parse import quote
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -172,13 +174,45 @@ def test_no_credential_is_shown() -> None:
     assert "arn:aws:s3vectors:us-east-1:1:bucket/b/index/i" in shown
 
 
-def test_a_token_that_the_cut_goes_through_is_not_shown_either() -> None:
-    """What is secret is taken out before the text is shortened."""
+@pytest.mark.parametrize("fields", [[], [{"path": "vectors[3].key"}]])
+@pytest.mark.parametrize("room", [20, 40, 70, 100])
+def test_a_token_that_the_cut_goes_through_is_not_shown_either(
+    fields: list[object], room: int
+) -> None:
+    """What is secret is taken out before the text is shortened, with places to name or without."""
     token = "Zz0/+" * 60
-    error = said(400, {"message": "x" * (MAX_DETAIL - 40) + " " + token}).error
+    message = "x" * (MAX_DETAIL - room) + " " + token
+    error = said(400, {"message": message, "fieldList": fields}).error
     assert error.detail is not None
     assert len(error.detail) <= MAX_DETAIL
     assert "Zz0" not in error.detail
+
+
+def test_a_credential_in_a_url_is_one() -> None:
+    """Encoded it is as good as it was."""
+    token = "ab/+=" * 8
+    credentials = Credentials(access_key="A" * 16, secret_key="s" * 20, session_token=token)
+    body = orjson.dumps({"message": f"?token={quote(token, safe='')}&x"})
+    error = refusal(Reply(403, {}, body), Request("s", "Q", "/Q", b""), credentials).error
+    assert error.detail == "?token=***&x"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "accepted"),
+    [
+        (400, "ValidationException", True),
+        (404, "NotFoundException", True),
+        (409, "ConflictException", True),
+        (403, "AccessDeniedException", False),
+        (403, "ExpiredTokenException", False),
+        (400, "RequestTimeTooSkewed", False),
+        (429, "TooManyRequestsException", False),
+        (500, "InternalServerException", False),
+    ],
+)
+def test_when_a_signature_was_right(status: int, code: str, *, accepted: bool) -> None:
+    """Only what is told after it was looked at says so."""
+    assert said(status, {}, {"x-amzn-errortype": code}).accepted == accepted
 
 
 @pytest.mark.parametrize(
@@ -200,7 +234,7 @@ def test_what_a_wrong_clock_may_be_behind(status: int, code: str, message: str) 
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("2", 2.0), ("0.5", 0.5), ("-1", None), ("soon", None), ("nan", None),
-    ("99999", None), ("", None)]
+    ("99999", 20.0), ("inf", 20.0), ("", None)]
 )  # fmt: skip
 def test_how_long_to_stay_away(text: str, seconds: float | None) -> None:
     """As far as it is a sensible number."""

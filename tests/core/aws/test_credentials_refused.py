@@ -138,15 +138,42 @@ async def test_a_fetch_outlives_who_began_it(tenants: TenantCredentials, vendor:
     for turn in range(5):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(tenants.get, ACME)
-            await until(
-                lambda turn=turn: vendor.calls == 1 if turn == 0 else _waiting(tenants) == 1
-            )  # type: ignore[misc]
+            if turn == 0:
+                await until(lambda: vendor.calls == 1)
+            else:
+                await until(lambda: _waiting(tenants) == 1)
             tasks.cancel_scope.cancel()
         await until(lambda: vendor.calls == 2)
     vendor.gate.set()
     await until(lambda: tenants.peek(ACME) is not None)
     assert vendor.calls == 2
     assert vendor.threads[1] == "memlane-work"
+
+
+async def test_who_comes_next_does_not_come_first(
+    tenants: TenantCredentials, vendor: Vendor
+) -> None:
+    """Impatient callers in a row: what the first one left behind is not ended by the second."""
+    vendor.gate = threading.Event()
+    for _ in range(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(tenants.get, ACME)
+            await until(lambda: vendor.calls >= 1)
+            await anyio.lowlevel.checkpoint()
+            tasks.cancel_scope.cancel()
+    await until(lambda: vendor.calls == 2)
+    vendor.gate.set()
+    await until(lambda: tenants.peek(ACME) is not None)
+    assert vendor.calls == 2
+
+
+async def test_what_goes_on_is_waited_for_where_it_goes_on(
+    tenants: TenantCredentials, vendor: Vendor
+) -> None:
+    """Behind it in the queue: a caller that has to be the first elsewhere might end it again."""
+    tenants._cache._warming.add("acme")
+    await tenants.get(ACME)
+    assert vendor.threads == ["memlane-work"]
 
 
 async def test_a_fetch_for_the_io_loop_outlives_its_caller(

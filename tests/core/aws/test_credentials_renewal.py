@@ -222,7 +222,7 @@ async def test_a_denial_is_remembered_for_seconds(
         said.append(again.value)
     assert len({id(error) for error in (failure, *said)}) == 3
     # Frames hold what was asked with: nothing of them is kept.
-    assert tenants._cache._failures["acme"][0].__traceback__ is None
+    assert tenants._cache._failures["acme", "ada"][0].__traceback__ is None
     assert vendor.calls == 1
     with pytest.raises(type(failure)):
         await tenants.get(Scope("u", tenant="other"))

@@ -33,7 +33,7 @@ def test_after_one_success_every_lane_finds_out_for_itself(pace: Pace, clock: Fa
     refuse(pace, tracks, clock, 5)
     assert all(track.shut for track in tracks)
     begun = clock.monotonic()
-    ready = {number: begun for number in range(300)}
+    ready = dict.fromkeys(range(300), begun)
     while ready:
         for number in [number for number, at in ready.items() if at <= clock.monotonic()]:
             wait, admitted = pace.admit(tracks[number], 1.0, FOREVER)
@@ -77,7 +77,7 @@ def test_one_service_says_nothing_of_another(pace: Pace, clock: FakeClock) -> No
     assert sent <= 21
 
 
-def test_a_turn_given_back_is_anothers(pace: Pace, clock: FakeClock) -> None:
+def test_a_turn_given_back_is_anothers(pace: Pace) -> None:
     """Who is cancelled while waiting holds nobody up; neither limit remembers."""
     track = pace.track(Lane("b/i", requests=100, weight=250))
     pace.admit(track, 1.0, FOREVER)
@@ -120,9 +120,7 @@ def test_one_who_is_told_to_wait_does_not_stop_the_lane(pace: Pace, clock: FakeC
     assert pace.admit(track, 1.0, clock.monotonic()) == (0.0, True)
 
 
-def test_those_who_were_told_to_wait_do_not_all_come_at_once(
-    pace: Pace, clock: FakeClock
-) -> None:
+def test_those_who_were_told_to_wait_do_not_all_come_at_once(pace: Pace, clock: FakeClock) -> None:
     """One asks first; when it is served, the lane's limits hold for the rest."""
     track = pace.track(LANE)
     for _ in range(6):
@@ -137,6 +135,28 @@ def test_those_who_were_told_to_wait_do_not_all_come_at_once(
     assert waits.count(0.0) <= 251
 
 
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("share", "least"), [(0.5, 8000), (0.6, 5000), (0.7, 1000)])
+def test_where_most_is_refused_at_random_asking_less_is_given_up(
+    clock: FakeClock, share: float, least: int, seed: int
+) -> None:
+    """A cut rate would be refused as often, and be cut again, down to nothing."""
+    chance = random.Random(seed)
+    pace = Pace(clock.monotonic, chance.random)
+    track = pace.track(Lane("m"))
+    served = 0
+    for _ in range(20_000):
+        clock.advance(timedelta(seconds=0.002))
+        if pace.admit(track, 1.0, clock.monotonic())[1]:
+            if chance.random() < share:
+                pace.refused(track)
+            else:
+                pace.answered(track)
+                served += 1
+    # What is missing of 20,000 and that share went to probes, after twelve refusals in a row.
+    assert served > least
+
+
 def test_a_probe_that_comes_too_late_is_told_at_once(pace: Pace, clock: FakeClock) -> None:
     """And truthfully: until the probe, not until the next look."""
     track = pace.track(Lane("m"))
@@ -146,3 +166,30 @@ def test_a_probe_that_comes_too_late_is_told_at_once(pace: Pace, clock: FakeCloc
     wait, admitted = pace.admit(track, 1.0, FOREVER)
     assert not admitted
     assert wait <= 0.7
+
+
+def test_what_was_is_forgotten_with_a_success(pace: Pace, clock: FakeClock) -> None:
+    """The next time it is probed as often as the first time, and nobody is told to wait."""
+    track = pace.track(Lane("m"))
+    refuse(pace, [track], clock, 20)
+    pace.refused(track, 20.0)
+    pace.answered(track)
+    for _ in range(24):
+        pace.refused(track)
+    assert track.shut
+    clock.advance(timedelta(seconds=0.1))
+    assert pace.admit(track, 1.0, clock.monotonic()) == (0.0, True)
+
+
+def test_a_turn_of_a_cut_rate_is_given_back_too(pace: Pace, clock: FakeClock) -> None:
+    """As one of the lane's own limits is."""
+    track = pace.track(Lane("m"))
+    for number in range(60):
+        clock.advance(timedelta(seconds=0.02))
+        (pace.answered if number % 5 == 0 else pace.refused)(track)
+    assert track.cut is not None
+    pace.admit(track, 1.0, FOREVER)
+    before = pace.admit(track, 1.0, FOREVER)
+    assert before[0] > 0
+    pace.give_back(track, 1.0)
+    assert pace.admit(track, 1.0, FOREVER) == pytest.approx(before)

@@ -146,8 +146,11 @@ async def test_retry_after_is_honoured(
     server.replies(fault(429, "TooManyRequestsException", Retry_After="7"), Say())
     await plane.call(QUERY, CREDENTIALS)
     assert sum(sleep.slept) == pytest.approx(7.0)
-    server.replies(fault(429, "TooManyRequestsException", Retry_After="100"), Say())
-    with pytest.raises(ThrottledError):
+    server.replies(fault(429, "TooManyRequestsException", Retry_After="3000"), Say())
+    await plane.call(QUERY, CREDENTIALS)
+    assert sum(sleep.slept) == pytest.approx(27.0)
+    server.replies(fault(429, "TooManyRequestsException", Retry_After="15"), Say())
+    with anyio.fail_after(10), pytest.raises(ThrottledError, match=r"in 15\.0 seconds"):
         await plane.call(QUERY, CREDENTIALS)
 
 

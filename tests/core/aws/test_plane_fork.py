@@ -105,14 +105,15 @@ def test_a_fork_in_the_middle_of_counting(run_script: Run) -> None:
         SETTING
         + """
 shared = plane._shared
-shared.budget.take()
-for lock in (shared.pace._lock, shared.budget._lock, shared.skew._lock):
+shared.budgets.of("s3vectors").take()
+for lock in (shared.pace._lock, shared.budgets.of("s3vectors")._lock, shared.skew._lock):
     lock.acquire()
 
 def child():
     server_date = "Mon, 01 Jan 2035 00:00:00 GMT"
     say("child", asyncio.run(ask("asks")))
-    say("child", shared.skew.learn(server_date, signed_at=0.0))
+    shared.skew.keep(shared.skew.told(server_date, signed_at=0.0))
+    say("child", shared.skew.offset != 0)
 
 in_child(child)
 """

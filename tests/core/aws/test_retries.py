@@ -8,7 +8,7 @@ import anyio.lowlevel
 import pytest
 
 from memlane.aws.pace import Pace
-from memlane.aws.retries import Budget, Call, backoff, patience_here
+from memlane.aws.retries import Budget, Budgets, Call, backoff, patience_here
 from memlane.aws.wire import Lane, Request, RetryPolicy
 from memlane.errors import ThrottledError, UnavailableError
 from memlane.testing import FakeClock
@@ -45,11 +45,30 @@ def test_an_empty_budget_says_when_there_is_one(clock: FakeClock) -> None:
     assert budget.take() == 0
 
 
+def test_what_was_paid_can_be_had_back(clock: FakeClock) -> None:
+    """But never more than the size."""
+    budget = Budget(5, clock.monotonic)
+    assert [budget.take() for _ in range(5)] == [0.0] * 5
+    budget.earn(2.0)
+    assert [budget.take() == 0 for _ in range(4)] == [True] * 3 + [False]
+    budget.earn(100.0)
+    assert [budget.take() == 0 for _ in range(6)] == [True] * 5 + [False]
+
+
+def test_each_service_has_its_own(clock: FakeClock) -> None:
+    """One that spends everything leaves the others theirs."""
+    budgets = Budgets(1, clock.monotonic)
+    assert budgets.of("bedrock").take() == 0
+    assert budgets.of("bedrock").take() > 0
+    assert budgets.of("s3vectors").take() == 0
+
+
 def a_call(clock: FakeClock, *, limit: float, patience: float | None) -> Call:
     track = Pace(clock.monotonic, random.random).track(Lane("m"))
     request = Request("bedrock", "InvokeModel", "/model/m/invoke", b"{}")
     begun = clock.monotonic()
-    return Call(request, None, track, begun=begun, limit=limit, patience=patience)
+    budget = Budget(1, clock.monotonic)
+    return Call(request, None, track, budget, begun=begun, limit=limit, patience=patience)
 
 
 async def test_the_earlier_of_two_deadlines_counts(clock: FakeClock) -> None:

@@ -36,6 +36,9 @@ credential_process = {python} {script}
 [profile broken]
 credential_process = {python} -c "raise SystemExit('AKIALEAK')"
 
+[profile hung]
+credential_process = {python} {hung}
+
 [profile half]
 aws_access_key_id = AKIAHALF
 """
@@ -44,6 +47,14 @@ PROCESS = """
 import json
 print(json.dumps({"Version": 1, "AccessKeyId": "ASIAPROCESS", "SecretAccessKey": "process-secret",
                   "SessionToken": "process-token", "Expiration": "2999-01-01T00:00:00Z"}))
+"""
+
+HUNG = """
+import os, pathlib, sys, time
+told = pathlib.Path(sys.argv[0] + ".pid")
+if not told.exists():
+    told.write_text(str(os.getpid()))
+    time.sleep(60)
 """
 
 PROLOGUE = """
@@ -63,7 +74,9 @@ def run(tmp_path: Path) -> Run:
     script = tmp_path / "process.py"
     script.write_text(PROCESS)
     config = tmp_path / "config"
-    config.write_text(PROFILES.format(python=sys.executable, script=script))
+    hung = tmp_path / "hung.py"
+    hung.write_text(HUNG + PROCESS)
+    config.write_text(PROFILES.format(python=sys.executable, script=script, hung=hung))
 
     def in_process(source: str, **variables: str) -> dict[str, object]:
         done = subprocess.run(
@@ -82,6 +95,7 @@ def run(tmp_path: Path) -> Run:
             check=False,
         )
         assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
         found: dict[str, object] = json.loads(done.stdout)
         return found
 
@@ -207,6 +221,68 @@ def test_a_failing_chain_says_why(run: Run, profile: str, words: str, remedy: st
     assert "LEAK" not in str(found["said"])
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_program_that_hangs_is_given_up_with_its_caller(
+    run: Run, tmp_path: Path, backend: str
+) -> None:
+    """The next walk is not kept waiting behind it, and the program is ended."""
+    found = run(f"""
+        import os, pathlib
+        host = HostCredentials(AmbientCredentials("hung"))
+        pid = pathlib.Path({str(tmp_path / "hung.py.pid")!r})
+
+        async def main():
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(host.get)
+                while not pid.exists() or not pid.read_text():
+                    await anyio.sleep(0.01)
+                tasks.cancel_scope.cancel()
+            got = await host.get()
+            with anyio.fail_after(20):
+                while True:
+                    try:
+                        os.kill(int(pid.read_text()), 0)
+                    except ProcessLookupError:
+                        break
+                    await anyio.sleep(0.01)
+            return shown(got)
+
+        print(json.dumps({{"got": anyio.run(main, backend={backend!r})}}))
+    """)
+    assert found["got"] == [
+        "ASIAPROCESS", "process-secret", "process-token", "2999-01-01T00:00:00+00:00"
+    ]  # fmt: skip
+
+
+def test_a_walk_takes_no_longer_than_it_may(run: Run) -> None:
+    """Even for a caller without a deadline, and the error says where to look."""
+    found = run("""
+        from memlane.aws.session import walk_chain
+        try:
+            walk_chain("hung", seconds=0.3)
+        except MemlaneError as error:
+            print(json.dumps({"kind": type(error).__name__, "said": str(error)}))
+    """)
+    assert found["kind"] == "CredentialsError"
+    assert "within 0.3 seconds" in str(found["said"])
+    assert "credential_process" in str(found["said"])
+
+
+def test_a_walk_that_was_ended_before_it_began(run: Run) -> None:
+    """Its caller went while it was queued: nothing is asked."""
+    found = run("""
+        import asyncio
+        from memlane.aws.session import Ending, walk_chain
+        ending = Ending()
+        ending()
+        try:
+            walk_chain("other", ending=ending)
+        except asyncio.CancelledError:
+            print(json.dumps({"ended": True}))
+    """)
+    assert found == {"ended": True}
+
+
 def test_no_credentials_at_all(run: Run, tmp_path: Path) -> None:
     """Where nothing is, one error names the places that were looked at."""
     found = run(
@@ -227,7 +303,7 @@ async def test_no_loop_waits_for_files(
 ) -> None:
     """The chain reads them in a thread and on a loop of its own, where nobody else waits."""
     config = tmp_path / "config"
-    config.write_text(PROFILES.format(python=sys.executable, script="none"))
+    config.write_text(PROFILES.format(python=sys.executable, script="none", hung="none"))
     for function in blockbuster.functions.values():
         function.can_block_in("memlane/aws/session.py", {"walk_chain"})
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))

@@ -72,6 +72,15 @@ async def test_one_broken_answer_is_asked_for_again(
         assert await client.count(scope=ADA) == 1
 
 
+async def test_a_put_whose_answers_never_come_is_read_back(cloud: Cloud) -> None:
+    """What is there was stored, however badly that was said."""
+    async with cloud.client(retries=RetryPolicy(base=0.001, cap=0.002, attempts=3)) as client:
+        await client.store("first", scope=ADA)
+        await cloud.emulator.inject(operation="PutVectors", kind="truncate", moment="after")
+        await client.store("second", scope=ADA)
+        assert await _records(cloud) == ["first", "second"]
+
+
 @pytest.mark.parametrize("operation", DATA)
 async def test_what_always_breaks_is_an_error_and_no_empty_answer(
     cloud: Cloud, operation: str
@@ -79,7 +88,7 @@ async def test_what_always_breaks_is_an_error_and_no_empty_answer(
     """After as many attempts as the policy allows."""
     async with cloud.client(retries=RetryPolicy(base=0.001, cap=0.002, attempts=3)) as client:
         record = await client.store("Prefers window seats", scope=ADA)
-        await cloud.emulator.inject(operation=operation, kind="truncate", moment="after")
+        await cloud.emulator.inject(operation=operation, kind="reset", moment="before")
         calls: dict[str, Any] = {
             "PutVectors": lambda: client.store("Lives in Ghent", scope=ADA),
             "GetVectors": lambda: client.get(record.id, scope=ADA),

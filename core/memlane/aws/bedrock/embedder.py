@@ -38,7 +38,7 @@ _MAX_BATCH: Final = 960
 _CONCURRENCY: Final = 96
 """As many texts as the other models take in one request, and below the plane's 128 connections."""
 _SLACK: Final = 0.5
-"""Seconds after the caller's deadline: what ends a call is that, and this is for waits beyond."""
+"""Seconds after the caller's deadline, which itself is what ends an attempt."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,7 +188,7 @@ class BedrockEmbedder:
 
     async def _ask(self, batch: _Batch) -> None:
         left = anyio.current_effective_deadline() - anyio.current_time()
-        batch.ends = monotonic() + left + _SLACK
+        batch.ends = monotonic() + left
         try:
             # One hop for all of them, where the caller's loop is not that of the connections.
             await self._plane.run(self._fill, batch)
@@ -224,10 +224,15 @@ class BedrockEmbedder:
 
     async def _work(self, channel: Channel, batch: _Batch, waiting: Iterator[_Chunk]) -> None:
         for chunk in waiting:
-            left = None if batch.ends == inf else max(0.0, batch.ends - monotonic())
-            reply = await channel.call(
-                chunk.request, batch.credentials, lane=self._lane, deadline=left
-            )
+            if batch.ends == inf:
+                reply = await channel.call(chunk.request, batch.credentials, lane=self._lane)
+            else:
+                # The task with the deadline is another one. What would have to wait for longer is
+                # said at once, as the error it is, and not waited for until time is up.
+                left = max(0.0, batch.ends - monotonic())
+                reply = await channel.carry(
+                    chunk.request, batch.credentials, self._lane, 1.0, left + _SLACK, left
+                )
             batch.out[chunk.start : chunk.end] = self._read(reply, chunk.end - chunk.start)
             batch.done.add(chunk)
 

@@ -22,8 +22,9 @@ class Model:
     Args:
         name: The id that Bedrock gives it.
         dimensions: What it can be asked for; the first is asked for when nobody says.
-        max_chars: Characters a text may have. Below the model's own limit, which where it is one
-            of tokens is kept for the common scripts, and by cutting at the end for the others.
+        max_chars: Characters a text may have, below the model's own limit. Where that is one of
+            tokens, it is kept in any script: a character has at most four bytes, and a token at
+            least one. Only Cohere's third generation reads less of some texts, their beginning.
         texts: Texts a request takes.
         purposes: Whether documents and queries are embedded differently.
         request: Texts, purpose and dimensions to the request's JSON.
@@ -43,16 +44,9 @@ class Model:
     says_twice: bool = False
 
 
-_MAX_TITAN_TOKENS: Final = 8_000  # of 8,192; a token is at least one byte
-
-
 def _titan(texts: Sequence[str], purpose: Purpose, dimensions: int) -> Mapping[str, object]:
     del purpose
     [text] = texts
-    # The one model that refuses what the others cut at the end when asked to.
-    raw = text.encode()
-    if len(raw) > _MAX_TITAN_TOKENS:
-        text = raw[:_MAX_TITAN_TOKENS].decode(errors="ignore")
     return {"inputText": text, "dimensions": dimensions, "normalize": True}
 
 
@@ -108,7 +102,7 @@ MODELS: Final = (
     Model(
         name="amazon.titan-embed-text-v2:0",
         dimensions=(1024, 512, 256),
-        max_chars=8_000,
+        max_chars=2_000,  # 8,192 tokens
         texts=1,
         purposes=False,
         request=_titan,
@@ -119,7 +113,7 @@ MODELS: Final = (
     Model(
         name="amazon.nova-2-multimodal-embeddings-v1:0",
         dimensions=(1024, 3072, 384, 256),
-        max_chars=8_000,
+        max_chars=2_000,  # 8,192 characters, and about as many tokens
         texts=1,
         purposes=True,
         request=_nova,
@@ -128,7 +122,7 @@ MODELS: Final = (
     Model(
         name="cohere.embed-english-v3",
         dimensions=(1024,),
-        max_chars=2_000,
+        max_chars=2_000,  # 2,048 characters, of which it reads 512 tokens
         texts=_COHERE_TEXTS,
         purposes=True,
         request=_cohere3,
@@ -137,7 +131,7 @@ MODELS: Final = (
     Model(
         name="cohere.embed-multilingual-v3",
         dimensions=(1024,),
-        max_chars=2_000,
+        max_chars=2_000,  # 2,048 characters, of which it reads 512 tokens
         texts=_COHERE_TEXTS,
         purposes=True,
         request=_cohere3,
@@ -146,7 +140,7 @@ MODELS: Final = (
     Model(
         name="cohere.embed-v4:0",
         dimensions=(1024, 1536, 512, 256),
-        max_chars=32_768,
+        max_chars=32_000,  # 128,000 tokens
         texts=_COHERE_TEXTS,
         purposes=True,
         request=_cohere4,

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from memlane.aws.session import walk_chain
+import functools
+from typing import Final
+
+from memlane.aws.session import Ending, walk_chain
 from memlane.protocols import Credentials
 from memlane.runtime import WorkerThreads
 from memlane.scope import Scope
 
 __all__ = ("AmbientCredentials",)
+
+_THREADS: Final = 4
+"""A walk that hangs where nothing can end it, such as on a file, leaves room for later ones."""
 
 
 class AmbientCredentials:
@@ -15,6 +21,7 @@ class AmbientCredentials:
 
     For the host. Each call walks the chain anew in a worker thread, so a profile that was edited
     or a login that was repeated is noticed, and no loop waits for a file or a metadata service.
+    A walk ends with its caller, or after 30 seconds.
 
     Args:
         profile: The profile to use; None for the environment's, or the default.
@@ -22,7 +29,7 @@ class AmbientCredentials:
 
     def __init__(self, profile: str | None = None) -> None:
         self._profile = profile
-        self._threads = WorkerThreads("memlane-chain", 1)
+        self._threads = WorkerThreads("memlane-chain", _THREADS)
 
     async def __call__(self, scope: Scope | None = None) -> Credentials:
         """Walk the chain.
@@ -32,4 +39,10 @@ class AmbientCredentials:
             MissingExtraError: The extra `aws` is not installed.
         """
         del scope
-        return await self._threads.run(walk_chain, self._profile)
+        ending = Ending()
+        try:
+            return await self._threads.run(
+                functools.partial(walk_chain, self._profile, ending=ending)
+            )
+        finally:
+            ending()

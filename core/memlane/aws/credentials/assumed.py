@@ -179,9 +179,12 @@ class AssumeRoleCredentials:
             error.scope = scope
             if error.code == "AccessDenied":
                 error.remedy = (
-                    f"let the trust policy of {self._role_arn} allow this host both "
-                    f"sts:AssumeRole and sts:TagSession with the tag {_TENANT_TAG}"
+                    "let the role's trust policy allow this host both sts:AssumeRole and "
+                    f"sts:TagSession with the tag {_TENANT_TAG}; the error's detail names the role"
                 )
+                # Not in the text: that is what a failing tool shows a model.
+                if self._role_arn not in (error.detail or ""):
+                    error.detail = f"{error.detail or 'denied'}; role: {self._role_arn}"
             raise
 
     def _session_policy(self, make: Callable[[Scope], str], scope: Scope) -> str:

@@ -158,8 +158,10 @@ class CredentialCache(Generic[K, S]):
         if failure is not None:
             raise failure.anew()
         try:
-            if io_loop().is_here:
-                # A provider is somebody else's code; nobody's requests wait for that.
+            if io_loop().is_here or key in self._warming:
+                # A provider is somebody else's code; nobody's requests wait for that. And what
+                # was begun on the work loop is waited for behind it, or the next impatient
+                # caller would come first and end it again.
                 return await work_loop().call(self._fetch_shared, key, subject)
             return await self._fetch_shared(key, subject)
         except (Exception, GeneratorExit):

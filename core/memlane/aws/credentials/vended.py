@@ -218,8 +218,10 @@ async def _close(session: aiohttp.ClientSession) -> None:
 
 
 def _is_mute(error: Exception) -> bool:
-    """Tell whether an error says nothing but where no connection was had."""
-    return isinstance(error, OSError) and not isinstance(error, aiohttp.ServerTimeoutError)
+    """Tell whether an error says nothing but where no connection was had, or that time was up."""
+    return isinstance(error, aiohttp.ClientConnectorError) or not isinstance(
+        error, aiohttp.ClientError
+    )
 
 
 def _unanswered(error: Exception) -> UnavailableError:

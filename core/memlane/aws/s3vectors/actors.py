@@ -2,7 +2,8 @@
 
 The vector is no record: its key is no record's, it has no `user_id` and no `space`, so no query's
 filter finds it. Each process reads it once a minute a user and writes it when a name is new. Two
-processes may overwrite each other's names; the next put of a lost name writes it again.
+processes may overwrite each other's names; the next put of a lost name writes it again. Names go
+with what is forgotten; one whose last record was deleted by its id stays until then.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import functools
 import threading
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from memlane.aws._extra import orjson
 from memlane.errors import BackendError
@@ -22,7 +24,7 @@ from memlane.runtime import SingleFlight, fork
 from memlane.scope import Reach, Scope
 from memlane.types import MemoryRecord
 
-__all__ = ("Actors", "actors_key", "actors_vector", "is_actors_key")
+__all__ = ("Actors", "actors_key", "actors_vector", "is_actors_key", "remaining")
 
 _SEGMENT: Final = "actors"  # no agent's code: those have 16 characters
 _OWNER_CHARS: Final = 20
@@ -42,6 +44,7 @@ _LATER: Final = 24 * 3600 * 1_000_000
 
 Read: TypeAlias = Callable[[], Awaitable[str | bytes | None]]
 Write: TypeAlias = Callable[[str], Awaitable[object]]
+Erase: TypeAlias = Callable[[], Awaitable[object]]
 _Key: TypeAlias = tuple[str, str]  # index and owner
 _Name: TypeAlias = tuple[str, str]  # the agent's code and the actor
 _Ends: TypeAlias = dict[_Name, int]  # microseconds of the last record's expiry; 0 is never
@@ -67,6 +70,31 @@ def actors_vector(scope: Scope, content: str, *, dimensions: int) -> bytes:
             "metadata": {"content": content},
         }
     )
+
+
+def remaining(content: str | None, records: Iterable[MemoryRecord], *, reach: Reach) -> str | None:
+    """Return the names of a vector without those that have no record any more; None for none.
+
+    Args:
+        content: The vector's `content`.
+        records: All that there are of the agents within reach.
+        reach: Which agents; the names of others are kept.
+    """
+    ends = _decoded(content)
+    there = _ends_of(records)
+    agent = None if reach.any_agent else _agent_code(reach.scope.agent)
+    kept = {
+        name: end
+        for name, end in ends.items()
+        if name in there or (agent is not None and name[0] != agent)
+    }
+    return _encoded(kept).decode() if kept else None
+
+
+class _Writing(NamedTuple):
+    write: Write
+    erase: Erase
+    since: int
 
 
 class _Known:
@@ -107,6 +135,9 @@ class Actors:
         self._size = size
         self._lock = threading.Lock()
         self._users: OrderedDict[_Key, _Known] = OrderedDict()
+        self._forgotten: OrderedDict[_Key, int] = OrderedDict()  # when last, as a count of such
+        self._forgetting: dict[_Key, int] = {}  # how many do so now
+        self._count = 0
         self._flight: SingleFlight[None] = SingleFlight()
         fork.watch(self._after_fork)
 
@@ -121,7 +152,7 @@ class Actors:
         key = (index, owner_prefix(reach.scope))
         known = self._of(key)
         if self._clock.monotonic() >= max(known.fresh_until, known.quiet_until):
-            await self._refresh(key, known, read, None)
+            await self._refresh(key, known, read)
         agent = None if reach.any_agent else _agent_code(reach.scope.agent)
         now = None if reach.now is None else _micros(reach.now)
         found = {
@@ -132,7 +163,14 @@ class Actors:
         return tuple(sorted(found))
 
     async def note(
-        self, records: Sequence[MemoryRecord], *, index: str, read: Read, write: Write
+        self,
+        records: Sequence[MemoryRecord],
+        *,
+        index: str,
+        read: Read,
+        write: Write,
+        erase: Erase,
+        since: int | None = None,
     ) -> None:
         """Make sure that the actors of records are known; mostly at no cost.
 
@@ -141,6 +179,9 @@ class Actors:
             index: The index's name.
             read: As for `known`.
             write: Puts the vector under `actors_key` with this `content`.
+            erase: Deletes it: what was written while its user was forgotten must not stay.
+            since: What `forgotten` said before the records were stored: if any of their user was
+                forgotten since, they may be gone, and their actors are not noted.
         """
         if all(record.actor is None for record in records):
             return
@@ -154,12 +195,35 @@ class Actors:
                 return
             with self._lock:
                 _extend(known.wanted, ends)
-            await self._refresh(key, known, read, write)
+            if since is None:
+                since = self._forgotten.get(key, 0)
+            await self._refresh(key, known, read, _Writing(write, erase, since))
 
-    def forget(self, scope: Scope, *, index: str) -> None:
-        """Let go of what is known of the scope's user: the vector was deleted, or may have been."""
+    def forgotten(self, scope: Scope, *, index: str) -> int:
+        """Return a number that is another once something of the scope's user was forgotten."""
+        return self._forgotten.get((index, owner_prefix(scope)), 0)
+
+    @contextmanager
+    def forgetting(self, scope: Scope, *, index: str) -> Generator[None]:
+        """Let nobody of this process write what was known of the scope's user before, or now."""
+        key = (index, owner_prefix(scope))
+        self._forget(key, 1)
+        try:
+            yield
+        finally:
+            self._forget(key, -1)
+
+    def _forget(self, key: _Key, more: int) -> None:
         with self._lock:
-            self._users.pop((index, owner_prefix(scope)), None)
+            self._users.pop(key, None)
+            self._count += 1
+            self._forgotten[key] = self._count
+            self._forgotten.move_to_end(key)
+            if len(self._forgotten) > self._size:
+                self._forgotten.popitem(last=False)
+            under_way = self._forgetting.pop(key, 0) + more
+            if under_way:
+                self._forgetting[key] = under_way
 
     def _of(self, key: _Key) -> _Known:
         with self._lock:
@@ -172,14 +236,21 @@ class Actors:
                 self._users.move_to_end(key)
             return known
 
-    async def _refresh(self, key: _Key, known: _Known, read: Read, write: Write | None) -> None:
+    async def _refresh(
+        self, key: _Key, known: _Known, read: Read, writing: _Writing | None = None
+    ) -> None:
         async def refresh() -> None:
             ends = _decoded(await read())
             with self._lock:
-                wanted = dict(known.wanted) if write is not None else {}
+                wanted = {} if writing is None else dict(known.wanted)
             merged, is_full = _merged(ends, wanted, now=_micros(self._clock.now()))
-            if write is not None and merged != ends:
-                await write(_encoded(merged).decode())
+            if writing is not None and merged != ends:
+                if not self._may_write(key, writing.since):
+                    return
+                await writing.write(_encoded(merged).decode())
+                if not self._may_write(key, writing.since):
+                    await writing.erase()
+                    return
             with self._lock:
                 known.ends = merged
                 known.is_full = is_full
@@ -193,9 +264,14 @@ class Actors:
         except BackendError:
             known.quiet_until = self._clock.monotonic() + FAILED_SECONDS
 
+    def _may_write(self, key: _Key, since: int) -> bool:
+        return key not in self._forgetting and self._forgotten.get(key, 0) == since
+
     def _after_fork(self) -> None:
         self._lock = threading.Lock()
         self._users = OrderedDict()
+        self._forgotten = OrderedDict()
+        self._forgetting = {}
 
 
 @functools.lru_cache(maxsize=1024)

@@ -10,15 +10,16 @@ from typing import Final
 from memlane.aws.credentials.host import HostCredentials
 from memlane.aws.credentials.tenant import TenantCredentials
 from memlane.aws.plane import DataPlane
-from memlane.aws.s3vectors.actors import Actors, actors_key, actors_vector
+from memlane.aws.s3vectors.actors import Actors, actors_key, actors_vector, remaining
 from memlane.aws.s3vectors.candidates import Answer, candidates_of, has_marks_to_make
 from memlane.aws.s3vectors.conditions import wire_filter
 from memlane.aws.s3vectors.description import Description
 from memlane.aws.s3vectors.index import HostSigner, Index, Signer
 from memlane.aws.s3vectors.indexes import Indexes
-from memlane.aws.s3vectors.listing import Listings
+from memlane.aws.s3vectors.listing import Listings, listed
 from memlane.aws.s3vectors.naming import IndexTarget, codes_of, index_of
 from memlane.aws.s3vectors.reading import Reading
+from memlane.aws.s3vectors.records import decoded
 from memlane.aws.s3vectors.searching import nearest
 from memlane.aws.s3vectors.writing import Writing
 from memlane.checks import check_limit, closed_error
@@ -48,8 +49,8 @@ class S3VectorsBackend:
 
     Queries are approximate, as the service's are: ask for more than you need. Listing, counting
     and forgetting are complete, and read the keys of the whole index. Conditions on versions hold
-    within this one object; of two that change one record, in one process or in two, the later wins. What
-    was given up at a deadline may still arrive, later than what was stored after it.
+    within this one object; of two that change a record, in one process or in several, the later
+    wins. What was given up at a deadline may still arrive, after what was stored since.
 
     Args:
         bucket: The vector bucket.
@@ -141,6 +142,10 @@ class S3VectorsBackend:
             if not records:
                 return
             description = await self._indexes.described(index)
+            if description.is_older:
+                for space in {item.record.space for item in records}:
+                    await self._indexes.claim(index, description, space)
+            since = self._actors.forgotten(scope, index=index.target.index)
             await self._writing.upsert(
                 index, description, records, expected_version=expected_version
             )
@@ -150,6 +155,8 @@ class S3VectorsBackend:
                     index=index.target.index,
                     read=lambda: _names(index),
                     write=lambda content: _name(index, description, content),
+                    erase=lambda: index.delete([actors_key(scope)]),
+                    since=since,
                 )
 
     async def query(self, query: VectorQuery, *, reach: Reach) -> Candidates:
@@ -225,19 +232,19 @@ class S3VectorsBackend:
         return await self._actors.known(reach, index=index.target.index, read=lambda: _names(index))
 
     async def scrub(self, *, scope: Scope) -> Residue:
-        """Delete windows that lost their record and, for a whole user, the names of who spoke.
+        """Delete windows that lost their record, and the names of who spoke in what is gone.
 
         What the service keeps of what it deleted it does not say.
         """
         index = self._index(scope, "scrub")
         with _Watched(self._indexes, index):
-            if await self._described(index) is None:
+            description = await self._described(index)
+            if description is None:
                 return "unknown"
             reach = Reach.whole(scope, now=None)
             await self._writing.clear(index, reach=reach)
-            if reach.any_agent and reach.any_session:
-                await index.delete([actors_key(scope)])
-            self._actors.forget(scope, index=index.target.index)
+            with self._actors.forgetting(scope, index=index.target.index):
+                await _unname(index, description, reach)
         return "unknown"
 
     async def onboard(self, *, scope: Scope, space: EmbeddingSpace) -> bool:
@@ -349,3 +356,27 @@ async def _names(index: Index) -> str | None:
 
 async def _name(index: Index, description: Description, content: str) -> None:
     await index.put([actors_vector(index.scope, content, dimensions=description.dimension)])
+
+
+async def _unname(index: Index, description: Description, reach: Reach) -> None:
+    """Delete the names of who spoke in nothing that is left within reach, whatever the session."""
+    kept: str | None = None
+    if not (reach.any_agent and reach.any_session):
+        names = await _names(index)
+        if names is None:
+            return
+        listing = await listed(index, reach=reach)
+        kept = remaining(
+            names,
+            (
+                decoded(vector["key"], vector["metadata"], tenant=reach.scope.tenant)
+                for vector in await index.get(listing.records)
+            ),
+            reach=reach,
+        )
+        if kept == names:
+            return
+    if kept is None:
+        await index.delete([actors_key(index.scope)])
+    else:
+        await _name(index, description, kept)

@@ -42,11 +42,12 @@ _METRIC: Final = "cosine"
 class _Known:
     """What is known of one index."""
 
-    __slots__ = ("description", "spaces")
+    __slots__ = ("description", "noted", "spaces")
 
     def __init__(self) -> None:
         self.description: Description | None = None
         self.spaces: dict[str, frozenset[str]] = {}  # by the key of the note that says them
+        self.noted: dict[str, frozenset[str]] = {}  # those that the note is known to say
 
 
 class Indexes:
@@ -88,6 +89,7 @@ class Indexes:
             if known is not None:
                 known.description = None
                 known.spaces = {}
+                known.noted = {}
 
     async def ensure(self, index: Index, space: EmbeddingSpace, *, maker: Index | None) -> None:
         """Make sure that vectors of a space can be stored.
@@ -109,6 +111,30 @@ class Indexes:
             (index.target, note, space.id),
             functools.partial(self._ensure, index, space, maker),
         )
+
+    async def claim(self, index: Index, description: Description, space: str) -> None:
+        """Make sure, before records of a space are stored, that an older index says it is of it.
+
+        Reading notes nothing in an index of another tool's; memlane's own are noted when made.
+
+        Raises:
+            EmbeddingSpaceError: Records of another space were stored in it first.
+        """
+        note = space_key(index.scope, shared=index.shared)
+        if space not in self._of(index).noted.get(note, ()):
+            await self._ensuring.run(
+                (index.target, note, space, "claim"),
+                functools.partial(self._claim, index, description, note, space),
+            )
+
+    async def _claim(self, index: Index, description: Description, note: str, space: str) -> None:
+        spaces = _noted(await index.get([note]))
+        if space not in spaces:
+            if spaces and (index.shared or not await _is_empty(index)):
+                _refuse(space, spaces, index)
+            spaces = frozenset({space})
+            await self._note(index, note, space, description.dimension)
+        self._of(index).noted[note] = spaces
 
     async def make(self, maker: Index, space: EmbeddingSpace) -> bool:
         """Make an index, unless it is there; say whether it was made.
@@ -169,17 +195,17 @@ class Indexes:
             )
         elif space.id not in spaces:
             if spaces and (index.shared or not await _is_empty(index)):
-                _refuse(space, spaces, index)
+                _refuse(space.id, spaces, index)
             spaces = frozenset({space.id})
-            await self._note(index, note, space)
+            await self._note(index, note, space.id, space.dimensions)
         self._of(index).spaces[note] = spaces
 
-    async def _note(self, index: Index, key: str, space: EmbeddingSpace) -> None:
+    async def _note(self, index: Index, key: str, space: str, dimensions: int) -> None:
         vector = {
             "key": key,
-            "data": {"float32": [1.0, *[0.0] * (space.dimensions - 1)]},
+            "data": {"float32": [1.0, *[0.0] * (dimensions - 1)]},
             # Without `user_id`, so that no query finds it.
-            "metadata": {"content": orjson.dumps({"spaces": [space.id]}).decode()},
+            "metadata": {"content": orjson.dumps({"spaces": [space]}).decode()},
         }
         try:
             await index.put([orjson.dumps(vector)])
@@ -219,9 +245,9 @@ def _check(description: Description, space: EmbeddingSpace, index: Index) -> Non
         )
 
 
-def _refuse(space: EmbeddingSpace, spaces: frozenset[str], index: Index) -> None:
+def _refuse(space: str, spaces: frozenset[str], index: Index) -> None:
     try:
-        check_space(space.id, spaces, scope=index.scope)
+        check_space(space, spaces, scope=index.scope)
     except EmbeddingSpaceError as error:
         error.remedy = (
             "use the embedder they were stored with, or reembed: `iterate` over the records and "

@@ -80,7 +80,7 @@ class Result(NamedTuple):
             raise self.error
         remedy = "store again those that are not in `stored`"
         if not self.is_sure:
-            remedy = f"look for those that are not in `stored` (nobody could ask), then {remedy}"
+            remedy = f"look for what is missing, nobody could be asked for it, and {remedy}"
         raise PartialWriteError(
             f"{len(self.stored)} of {len(sent)} records were stored before a failure",
             stored=[each.record for key, each in sent.items() if key in self.stored],

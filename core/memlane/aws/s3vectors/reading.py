@@ -10,8 +10,8 @@ import numpy as np
 
 from memlane.aws.s3vectors.description import Description
 from memlane.aws.s3vectors.index import Index
-from memlane.aws.s3vectors.listing import Listings, decode_cursor, encode_cursor, listed
-from memlane.aws.s3vectors.records import decoded, flat_of, part_of, parts_of
+from memlane.aws.s3vectors.listing import Listings, decode_cursor, encode_cursor, listed, record_of
+from memlane.aws.s3vectors.records import part_of, parts_of
 from memlane.filters import Filter
 from memlane.layout import agent_prefix, parse_vector_key, record_key
 from memlane.pages import lists
@@ -31,25 +31,15 @@ _ATTEMPTS: Final = 3
 Flat = Mapping[str, Any]
 
 
-def keys_of(
-    record_ids: Sequence[str],
-    *,
-    reach: Reach,
-    agents: frozenset[str] | None,
-    with_strangers: bool,
-) -> list[str]:
-    """Return the keys that records of these ids have, if they exist.
+def keys_of(index: Index, record_ids: Sequence[str], reach: Reach) -> list[str]:
+    """Return the keys that one agent's records of these ids have, if they exist.
 
-    Args:
-        record_ids: The ids.
-        reach: Whose; of one agent, or of those of `agents`.
-        agents: Key prefixes of the user's agents.
-        with_strangers: An id may be a whole key, of what another tool wrote.
+    An id may be a whole key, of what another tool wrote.
     """
-    prefixes = [agent_prefix(reach.scope)] if agents is None else sorted(agents)
+    prefix = agent_prefix(reach.scope)
     unique = dict.fromkeys(record_ids)
-    keys = [record_key(prefix, each) for prefix in prefixes for each in unique]
-    if with_strangers:
+    keys = [record_key(prefix, each) for each in unique]
+    if index.may_hold_strangers:
         keys += [each for each in unique if parse_vector_key(each) is None]
     return keys
 
@@ -74,17 +64,13 @@ class Reading:
         vectors: bool,
     ) -> list[IndexedRecord]:
         """Return those of the records that exist within reach."""
+        del description  # every index may hold what other tools wrote
         if not record_ids:
             return []
-        agents: frozenset[str] | None = None
         if reach.any_agent:
-            agents = (await listed(index, reach=reach)).agents
-        keys = keys_of(
-            record_ids,
-            reach=reach,
-            agents=agents,
-            with_strangers=description.is_older and index.may_hold_strangers,
-        )
+            keys = (await listed(index, reach=reach)).named(record_ids)
+        else:
+            keys = keys_of(index, record_ids, reach)
         found: list[IndexedRecord] = []
         torn = keys
         for attempt in range(_ATTEMPTS):
@@ -170,12 +156,9 @@ def _within(
     """Return the records of vectors that are within reach, by key."""
     found: dict[str, tuple[MemoryRecord, Mapping[str, Any]]] = {}
     for vector in vectors:
-        key, flat = vector["key"], flat_of(vector)
-        if parse_vector_key(key) is None and "user_id" not in flat:
-            continue  # of another tool, and of nobody
-        record = decoded(key, flat, tenant=reach.scope.tenant)
-        if reach.covers(record.scope, expires_at=record.expires_at):
-            found[key] = record, vector
+        record = record_of(vector, reach)
+        if record is not None:
+            found[vector["key"]] = record, vector
     return found
 
 

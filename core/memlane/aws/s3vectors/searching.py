@@ -85,7 +85,7 @@ class _Search:
         limit = query.limit
         self._enough = limit if limit > _PAGE else min(limit, max(_ENOUGH, query.records))
         self._needed = min(limit, max(0 if limit < _PAGE else _ENOUGH, query.records))
-        self._narrow: Mapping[str, Any] | None = None
+        self._narrow: dict[str, Any] | None = None
         self._is_wide = False  # some of what was asked for may not meet the query's filter
         if query.filter is not None:
             narrow = wire_filter(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Final
@@ -19,7 +20,7 @@ import anyio.lowlevel
 
 from memlane.aws.s3vectors.description import Description
 from memlane.aws.s3vectors.index import Index
-from memlane.aws.s3vectors.listing import Listings, listed
+from memlane.aws.s3vectors.listing import Listings, listed, record_of
 from memlane.aws.s3vectors.putting import Outgoing, put_records
 from memlane.aws.s3vectors.reading import keys_of
 from memlane.aws.s3vectors.records import (
@@ -88,13 +89,13 @@ class Writing:
             )
         prefix = agent_prefix(scope)
         keyed = {record_key(prefix, item.record.id): item for item in records}
-        self._listings.met(index, prefix)
+        self._listings.met(index, prefix, keyed)
         if expected_version is None and len(keyed) == len(records) and self._all_fresh(records):
             sent = await self._encoded(index, description, keyed, {})
             async with _ToItsEnd(scope):
                 (await put_records(index, sent)).check(sent)
             return
-        async with self._turns.taken(f"{index.target.index} {key}" for key in keyed):
+        async with self._turns_at(index, keyed):
             await self._replace(index, description, keyed, expected_version)
 
     async def _replace(
@@ -107,19 +108,13 @@ class Writing:
         scope = index.scope
         ids = [item.record.id for item in keyed.values()]
         reach = Reach(scope=scope, any_agent=False, any_session=True, now=None)
-        wanted = keys_of(
-            ids,
-            reach=reach,
-            agents=None,
-            with_strangers=description.is_older and index.may_hold_strangers,
-        )
         there: dict[str, Mapping[str, Any]] = {}
         older: dict[str, str] = {}
-        for vector in await index.get(wanted):
+        for vector in await index.get(keys_of(index, ids, reach)):
             key, flat = vector["key"], flat_of(vector)
             if parse_vector_key(key) is not None:
                 there[key] = flat
-            elif "user_id" in flat and reach.covers(decoded(key, flat, tenant=scope.tenant).scope):
+            elif record_of(vector, reach) is not None:
                 older[record_key(agent_prefix(scope), key)] = key
                 there.setdefault(record_key(agent_prefix(scope), key), flat)
         for key, item in keyed.items():
@@ -171,30 +166,24 @@ class Writing:
         reach: Reach,
     ) -> int:
         """Delete records within reach, windows too, and return how many existed."""
+        del description  # every index may hold what other tools wrote
         if not record_ids:
             return 0
-        agents: frozenset[str] | None = None
         if reach.any_agent:
-            agents = self._listings.agents(index, reach.scope)
-            if agents is None:
-                agents = (await listed(index, reach=reach)).agents
-        keys = keys_of(
-            record_ids,
-            reach=reach,
-            agents=agents,
-            with_strangers=description.is_older and index.may_hold_strangers,
-        )
-        async with self._turns.taken(f"{index.target.index} {key}" for key in keys):
+            # Only forgetting, which looks again, may trust what was listed a moment ago.
+            known = None
+            if reach.now is None:
+                known = self._listings.named(index, reach.scope, record_ids)
+            keys = (await listed(index, reach=reach)).named(record_ids) if known is None else known
+        else:
+            keys = keys_of(index, record_ids, reach)
+        async with self._turns_at(index, keys):
             wholes: list[str] = []
             windows: list[str] = []
             for vector in await index.get(keys):
-                key, flat = vector["key"], flat_of(vector)
-                if parse_vector_key(key) is None and "user_id" not in flat:
-                    continue
-                record = decoded(key, flat, tenant=reach.scope.tenant)
-                if reach.covers(record.scope, expires_at=record.expires_at):
-                    wholes.append(key)
-                    windows += [f"{key}#w{n}" for n in range(1, parts_of(flat))]
+                if record_of(vector, reach) is not None:
+                    wholes.append(vector["key"])
+                    windows += _windows(vector)
             await _delete(index, wholes, windows)
             return len(wholes)
 
@@ -206,17 +195,19 @@ class Writing:
         by_record: dict[str, list[str]] = {}
         for key in listing.windows:
             by_record.setdefault(key[: key.index("#")], []).append(key)
-        counts = {
-            vector["key"]: parts_of(vector["metadata"]) for vector in await index.get([*by_record])
-        }
-        lost = [
-            key
-            for whole, windows in by_record.items()
-            for key in windows
-            if int(key[key.index("#w") + 2 :]) >= counts.get(whole, 0)
-        ]
-        if lost:
-            await index.delete(lost)
+        async with self._turns_at(index, by_record):
+            there = await index.get([*by_record])
+            counts = {vector["key"]: parts_of(flat_of(vector)) for vector in there}
+            await _delete(
+                index,
+                [],
+                [
+                    key
+                    for whole, windows in by_record.items()
+                    for key in windows
+                    if int(key[key.index("#w") + 2 :]) >= counts.get(whole, 0)
+                ],
+            )
 
     async def sweep(self, index: Index, *, now: datetime) -> int:
         """Delete the tenant's records that expired at or before `now`; return how many."""
@@ -224,17 +215,35 @@ class Writing:
 
         async def take(vectors: Sequence[Mapping[str, Any]]) -> None:
             nonlocal count
-            ended = [
-                vector["key"]
-                for vector in vectors
-                if _has_ended(vector, now=now, tenant=index.scope.tenant)
-            ]
+            ended: dict[str, list[str]] = {}
+            for vector in vectors:
+                if _has_ended(vector, now=now, tenant=index.scope.tenant):
+                    ended.setdefault(vector["key"].partition("#")[0], []).append(vector["key"])
             if ended:
-                await index.delete(ended)
-                count += sum("#" not in key for key in ended)
+                gone = await self._end(index, ended, now)
+                count += gone  # read after the wait: pages come several at a time
 
         await index.each_page(take, metadata=True)
         return count
+
+    async def _end(self, index: Index, ended: Mapping[str, Sequence[str]], now: datetime) -> int:
+        """Delete records that a page showed as expired, where nobody has stored them anew."""
+        async with self._turns_at(index, ended):
+            there = {vector["key"]: vector for vector in await index.get([*ended])}
+            wholes: list[str] = []
+            windows: list[str] = []
+            for whole, shown in ended.items():
+                vector = there.get(whole)
+                if vector is None:
+                    windows += shown  # of a record that is gone
+                elif _has_ended(vector, now=now, tenant=index.scope.tenant):
+                    wholes.append(whole)
+                    windows += _windows(vector)
+            await _delete(index, wholes, windows)
+            return len(wholes)
+
+    def _turns_at(self, index: Index, keys: Iterable[str]) -> AbstractAsyncContextManager[None]:
+        return self._turns.taken(f"{index.target.index} {key}" for key in keys)
 
     def _all_fresh(self, records: Iterable[IndexedRecord]) -> bool:
         """Say whether nobody can have stored any of these before: their ids were made just now."""
@@ -275,8 +284,13 @@ def _has_ended(vector: Mapping[str, Any], *, now: datetime, tenant: str | None) 
     return mine and record.expires_at is not None and record.expires_at <= now
 
 
+def _windows(whole: Mapping[str, Any]) -> list[str]:
+    """Return the keys of the windows that a record has besides its whole text."""
+    return [f"{whole['key']}#w{number}" for number in range(1, parts_of(flat_of(whole)))]
+
+
 async def _delete(index: Index, wholes: Sequence[str], windows: Sequence[str]) -> None:
-    if not wholes:
+    if not wholes and not windows:
         return
     async with _ToItsEnd(index.scope):
         if len(wholes) + len(windows) <= _ONE_REQUEST:
@@ -285,7 +299,8 @@ async def _delete(index: Index, wholes: Sequence[str], windows: Sequence[str]) -
         # Cut off in between, what is left is still a record, to be deleted again.
         if windows:
             await index.delete(windows)
-        await index.delete(wholes)
+        if wholes:
+            await index.delete(wholes)
 
 
 class _ToItsEnd:

@@ -81,15 +81,23 @@ def test_titan() -> None:
     assert list(rows(answer)) == [[1.0]]
 
 
-def test_titan_is_never_sent_more_tokens_than_it_takes() -> None:
-    """A token is a byte at least; what does not fit is cut between two characters."""
-    name = "amazon.titan-embed-text-v2:0"
-    model = model_of(name)
-    english = "a" * model.max_chars
-    assert json_of(name, english)["inputText"] == english
-    cut = json_of(name, "x" + "\N{GRINNING FACE}" * (model.max_chars - 1))["inputText"]
-    assert len(cut.encode()) <= 8_000
-    assert cut == "x" + "\N{GRINNING FACE}" * 1_999
+@pytest.mark.parametrize(
+    ("name", "tokens"),
+    [
+        ("amazon.titan-embed-text-v2:0", 8_192),
+        ("amazon.nova-2-multimodal-embeddings-v1:0", 8_192),
+        ("cohere.embed-v4:0", 128_000),
+    ],
+)
+def test_what_may_be_sent_is_below_the_limit_in_any_script(name: str, tokens: int) -> None:
+    """A token is a byte at least, and a character four bytes at most: nothing has to be cut."""
+    text = "\N{GRINNING FACE}" * model_of(name).max_chars
+    assert len(text.encode()) <= tokens
+    told = json_of(name, text)
+    [sent] = told.get("texts") or [
+        told.get("inputText") or told["singleEmbeddingParams"]["text"]["value"]
+    ]
+    assert sent == text
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,10 @@ class Vector:
         await self._wait()
         self.content = content
 
+    async def erase(self) -> None:
+        await self._wait()
+        self.content = None
+
     async def _wait(self) -> None:
         for _ in range(self.steps):
             await anyio.lowlevel.checkpoint()
@@ -69,7 +73,11 @@ class Process:
 
     async def note(self, *records: MemoryRecord) -> None:
         await self.actors.note(
-            records, index=INDEX, read=self._vector.read, write=self._vector.write
+            records,
+            index=INDEX,
+            read=self._vector.read,
+            write=self._vector.write,
+            erase=self._vector.erase,
         )
 
     async def known(self, scope: Scope = ADA, *, any_agent: bool = False) -> list[str]:
@@ -232,7 +240,9 @@ async def test_a_failed_writing_is_not_taken_for_done(clock: FakeClock) -> None:
     async def refuse(content: str) -> None:
         raise AccessDeniedError(f"no to {len(content)} bytes")
 
-    await process.actors.note([_said("Eve")], index=INDEX, read=vector.read, write=refuse)
+    await process.actors.note(
+        [_said("Eve")], index=INDEX, read=vector.read, write=refuse, erase=vector.erase
+    )
     assert await process.known() == []
     clock.advance(timedelta(seconds=6))
     await process.note(_said("Eve"))
@@ -245,18 +255,6 @@ async def test_what_is_no_failure_of_the_service_is_raised(clock: FakeClock) -> 
     vector.error = LoopError("closed")
     with pytest.raises(LoopError):
         await Process(clock, vector).note(_said("Eve"))
-
-
-async def test_forgotten_users_are_read_anew(clock: FakeClock) -> None:
-    """And what was known is not written back with the next name."""
-    vector = Vector()
-    process = Process(clock, vector)
-    await process.note(_said("Eve"))
-    vector.content = None
-    process.actors.forget(ADA, index=INDEX)
-    assert await process.known() == []
-    await process.note(_said("Bob"))
-    assert await Process(clock, vector).known() == ["Bob"]
 
 
 async def test_what_another_process_forgot_is_forgotten_within_a_minute(clock: FakeClock) -> None:

@@ -255,19 +255,6 @@ async def test_agents_are_found_by_listing(cloud: Cloud) -> None:
     assert await cloud.asked() == {"GetVectors": 1}
 
 
-async def test_forgetting_lists_no_more_than_it_reads(cloud: Cloud) -> None:
-    """A deletion of what was just listed needs no listing of its own; a new agent brings one."""
-    backend = await cloud.onboarded()
-    await put(backend, *(indexed(make_record(f"r{n}", scope=MINE)) for n in range(6)))
-    await backend.scan(reach=WIDE, limit=3)
-    await cloud.asked()
-    assert await backend.delete(["r0", "r1"], reach=WIDE) == 2
-    assert "ListVectors" not in await cloud.asked()
-    await put(backend, indexed(make_record("r2", scope=BOT)))
-    assert await backend.delete(["r2"], reach=WIDE) == 2
-    assert (await cloud.asked())["ListVectors"] == 1
-
-
 async def test_a_record_called_like_a_note_is_a_record(cloud: Cloud) -> None:
     """Ids that look like what memlane notes for itself are listed, fetched and deleted."""
     backend = await cloud.onboarded()

@@ -12,7 +12,7 @@ import pytest
 
 from memlane.aws.s3vectors.candidates import candidates_of, has_marks_to_make
 from memlane.aws.s3vectors.description import Description
-from memlane.aws.s3vectors.records import encoded
+from memlane.aws.s3vectors.records import encoded, first_of, parts_of
 from memlane.columns import TimedCandidates
 from memlane.errors import BackendError, IsolationError
 from memlane.filters import Filter
@@ -37,6 +37,11 @@ OURS = Description(
     dimension=16, metric="cosine", unfilterable=frozenset(NON_FILTERABLE), is_enhanced=True
 )
 HERE = Reach.point(SCOPE, now=NOW)
+NOBODYS = Reach.point(replace(SCOPE, agent=None), now=NOW)
+ODD = (
+    "actor", "row", "payload", "expires", "occurred", "stored", "namespace", "agent_name", "tags",
+    "content", "conversation_id", "type", "space", "owner", "part", "stored_at",
+)  # fmt: skip
 LONG = "x" * 65
 LATER = NOW + timedelta(minutes=5)
 
@@ -192,6 +197,38 @@ def test_vectors_of_older_tools_are_rows() -> None:
     for other in ({"user_id": "eve"}, {"agent_name": "other"}, {"agent_name": "default"}):
         with pytest.raises(IsolationError):
             _columns(_older(**other), older=True)
+    # "default" is their word for no agent, and not the agent that is called so.
+    called = Reach.point(replace(SCOPE, agent="default"), now=NOW)
+    with pytest.raises(IsolationError):
+        _columns(_older(agent_name="default"), older=True, reach=called)
+    assert len(_columns(_older(agent_name="default"), older=True, reach=NOBODYS)) == 1
+
+
+@pytest.mark.parametrize("value", [5, "x", "a\nb", " ", 5_000_000, -1.5, True, ["x"], "#x", "e30="])
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("by_words", [False, True])
+def test_another_tool_may_call_its_own_what_it_likes(
+    name: str, value: object, by_words: bool
+) -> None:
+    """Words that memlane uses otherwise are that tool's metadata, and no damage."""
+    row = _older(**{"agent_name": "default", name: value})
+    asked = query_for(unit(0))
+    if by_words:
+        del row["distance"]
+        asked = replace(asked, vector=None)
+    has_marks_to_make([row], windows=by_words)
+    wide = replace(NOBODYS, any_agent=True)
+    found = _columns(row, query=asked, older=True, reach=wide)
+    assert list(found.record_ids) == ["mem-1"]
+    assert list(found.actor_names) == []
+    assert found.records is not None
+    record = found.records[0]
+    if name in {"actor", "row", "payload", "expires", "occurred"}:
+        assert record.metadata[name] == value
+    assert (parts_of(row["metadata"]), first_of(row["metadata"])) == (1, 0)
+    condition = Filter.eq("@kind", record.kind)
+    asked = replace(asked, filter=condition)
+    assert len(_columns(row, query=asked, older=True, reach=wide)) == 1
 
 
 @pytest.mark.parametrize("name", ["row", "payload", "content", "occurred"])

@@ -74,16 +74,23 @@ fields = st.sampled_from([*KEYS, "@actor", "@agent", "@session"])
 leaves = st.one_of(
     st.builds(Filter.eq, fields, scalars | st.sampled_from(NAMES)),
     st.builds(Filter.ne, fields, scalars | st.sampled_from(NAMES)),
-    st.builds(Filter.in_, fields, st.lists(scalars | st.sampled_from(NAMES), min_size=1)),
-    st.builds(Filter.nin, fields, st.lists(scalars | st.sampled_from(NAMES), min_size=1)),
+    st.builds(
+        Filter.in_, fields, st.lists(scalars | st.sampled_from(NAMES), min_size=1, max_size=4)
+    ),
+    st.builds(
+        Filter.nin, fields, st.lists(scalars | st.sampled_from(NAMES), min_size=1, max_size=4)
+    ),
     *(st.builds(make, fields, numbers) for make in (Filter.gt, Filter.gte, Filter.lt, Filter.lte)),
     st.builds(Filter.exists, fields, st.booleans()),
     st.builds(Filter.starts_with, fields, st.sampled_from(["r", "red", "A", "#", "x" * 10, "de"])),
     st.builds(Filter.in_, st.just("@tags"), st.just(["x", "z"])),
     st.builds(Filter.ne, st.just("@tags"), st.just("x")),
 )
+# At most eight leaves of five values: a filter compares no more than eighty.
 filters = st.recursive(
-    leaves, lambda inner: st.builds(Filter.and_, inner, inner) | st.builds(Filter.or_, inner, inner)
+    leaves,
+    lambda inner: st.builds(Filter.and_, inner, inner) | st.builds(Filter.or_, inner, inner),
+    max_leaves=8,
 )
 
 

@@ -127,6 +127,26 @@ async def test_a_tenant_without_an_index_is_told_the_command(cloud: Cloud, verb:
     assert "ada" not in str(error)
 
 
+async def test_a_shared_index_that_is_missing_names_no_tenant(cloud: Cloud) -> None:
+    """What one tenant's call found is told to all that wait for it."""
+    backend = cloud.backend(index="one")
+    told: list[str] = []
+
+    async def ask(tenant: str) -> None:
+        with pytest.raises(TenantNotOnboardedError) as caught:
+            await backend.query(
+                query_for(unit(0)), reach=Reach.point(Scope("ada", tenant=tenant), now=NOW)
+            )
+        told.append(str(caught.value))
+
+    async with anyio.create_task_group() as group:
+        for tenant in ("secret", "other"):
+            group.start_soon(ask, tenant)
+    assert len(told) == 2
+    assert not [each for each in told if "secret" in each or "other" in each]
+    assert all("memlane onboard" in each for each in told)
+
+
 @pytest.mark.parametrize("verb", VERBS)
 async def test_an_index_may_vanish(cloud: Cloud, verb: str) -> None:
     """Deleted under a running client it is missed, again and again, until it is made again."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from core.aws.s3vectors.opened import ACME, BUCKET, MINE, OLDER, Cloud, cloud
 from memlane.aws.s3vectors import S3VectorsBackend
-from memlane.errors import InvalidFilterError, ValidationError
+from memlane.errors import EmbeddingSpaceError, InvalidFilterError, ValidationError
 from memlane.filters import Filter
+from memlane.protocols import EmbeddingSpace, Vector
 from memlane.scope import Reach, Scope
 from memlane.testing.samples import (
     NOW,
@@ -142,6 +144,67 @@ async def test_theirs_are_deleted_and_forgotten(cloud: Cloud, older: S3VectorsBa
     assert await older.delete(["m1", "m3", "m4"], reach=HERE) == 1
     assert await older.delete(["m2", "m3", "m4"], reach=WHOLE) == 2
     assert await cloud.keys() == {"m4"}
+
+
+@pytest.mark.parametrize("vector", [unit(1), None], ids=["meaning", "words"])
+async def test_default_is_no_agent(older: S3VectorsBackend, vector: Vector | None) -> None:
+    """In the older tools' words; an agent that is really called so has its own records."""
+    called = replace(MINE, agent="default")
+    reach = Reach.point(called, now=NOW)
+    asked = query_for(vector, terms=words(1))
+    assert list((await older.query(asked, reach=reach)).record_ids) == []
+    await put(older, indexed(make_record("mine", scope=called)))
+    assert list((await older.query(asked, reach=reach)).record_ids) == ["mine"]
+    assert ids_of(await read_all(older, reach)) == ["mine"]
+
+
+async def test_a_key_that_begins_like_a_note_is_a_record(
+    cloud: Cloud, older: S3VectorsBackend
+) -> None:
+    """Another tool may call its vectors as it likes; only the notes themselves are reserved."""
+    theirs = ["memlane/secret", "memlane/spaces", "memlane/space/", "memlane/space/a/b"]
+    await _fill(cloud, older, *map(_vector, theirs))
+    for asked in (query_for(unit(1)), query_for(None, terms=words(1))):
+        found = await older.query(asked, reach=HERE)
+        assert sorted(found.record_ids) == ["m1", "m2", *sorted(theirs)]
+    assert await older.delete(theirs, reach=HERE) == 4
+    assert not [key for key in await cloud.keys() if key in theirs]
+
+
+async def test_the_first_to_store_says_of_which_space_it_is(
+    cloud: Cloud, older: S3VectorsBackend
+) -> None:
+    """Reading notes nothing. Whoever comes with another model of as many dimensions is refused."""
+    another = EmbeddingSpace(model="another", dimensions=SPACE.dimensions)
+    late = cloud.backend()
+    await late.ensure_index(scope=MINE, space=another)
+    await late.query(replace(query_for(unit(1)), space=another.id), reach=HERE)
+    assert "memlane/space" not in await cloud.keys()
+    await put(older, indexed(make_record("a", scope=MINE)))
+    assert "memlane/space" in await cloud.keys()
+    await cloud.asked()
+    await put(older, indexed(make_record("b", scope=MINE)))
+    assert (await cloud.asked())["PutVectors"] == 1
+    before = await cloud.keys()
+    with pytest.raises(EmbeddingSpaceError, match="another"):
+        await put(late, indexed(make_record("c", scope=MINE, space=another.id)))
+    assert await cloud.keys() == before
+    for backend in (older, cloud.backend()):
+        with pytest.raises(EmbeddingSpaceError, match="another"):
+            await backend.ensure_index(scope=MINE, space=another)
+        await backend.ensure_index(scope=MINE, space=SPACE)
+
+
+async def test_an_emptied_index_changes_its_space(cloud: Cloud, older: S3VectorsBackend) -> None:
+    """As one of memlane's own does: who stores next says of which it is."""
+    another = EmbeddingSpace(model="another", dimensions=SPACE.dimensions)
+    late = cloud.backend()
+    await late.ensure_index(scope=MINE, space=another)
+    await put(older, indexed(make_record("a", scope=MINE)))
+    await older._index(MINE, "test").delete([*await cloud.keys() - {"memlane/space"}])
+    await put(late, indexed(make_record("b", scope=MINE, space=another.id)))
+    with pytest.raises(EmbeddingSpaceError):
+        await cloud.backend().ensure_index(scope=MINE, space=SPACE)
 
 
 async def test_strangers_in_memlanes_index_are_listed(cloud: Cloud) -> None:

@@ -251,12 +251,12 @@ def test_batches_keep_records_whole(sizes: list[list[int]]) -> None:
 
 
 def test_batches_are_cut_by_count() -> None:
-    """500 vectors a request, and a record that fills more sends its whole text last."""
+    """500 vectors a request, and a record that fills more begins with its whole text."""
     assert [len(b) for b in batches([[b"x"]] * 1_201)] == [500, 500, 201]
     assert [len(b) for b in batches([[b"x"] * 300, [b"y"] * 300])] == [300, 300]
     whole = [b"whole", *[b"window"] * 700]
     found = [one for batch in batches([whole]) for one in batch]
-    assert found[-1] == b"whole"
+    assert found[0] == b"whole"
     assert len(found) == 701
 
 

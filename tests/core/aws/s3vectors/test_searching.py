@@ -71,7 +71,8 @@ async def test_one_long_text_crowds_nothing_out(
 async def test_the_nearest_window_counts_where_that_is_cheap(cloud: Cloud) -> None:
     """Some rows more are asked for before whole texts alone are."""
     backend = await cloud.onboarded()
-    far = indexed(make_record("far", "x" * 99, scope=MINE), -unit(0), unit(0))
+    second = (unit(1) + 30 * unit(0)).astype(np.float32)
+    far = indexed(make_record("far", "x" * 99, scope=MINE), -unit(0), second)
     await put(backend, far)
     await _fill(backend, windows=9)
     found = await backend.query(_asked(6, 6), reach=HERE)
@@ -122,10 +123,26 @@ async def test_what_equals_a_bound_crowds_nothing_out(cloud: Cloud, condition: F
         for n, one in zip((3, 5, 3.5, 4.5), _beside(4), strict=True)
     ]
     await put(backend, *near, *far)
+    await cloud.asked()
     for limit in (2, 100):
         found = await backend.query(_asked(limit, 2, condition=condition), reach=HERE)
         assert len(found) >= 2
         assert set(found.record_ids) <= {"f3", "f5", "f3.5", "f4.5"}
+        assert await cloud.asked() == {"QueryVectors": 2}
+
+
+async def test_as_many_records_as_the_answer_needs(cloud: Cloud) -> None:
+    """A first page of fifty records is not enough for who wants eighty."""
+    backend = await cloud.onboarded()
+    await put(
+        backend,
+        *(
+            indexed(make_record(f"r{n:02}", "xx", scope=MINE), one, one)
+            for n, one in enumerate(_beside(90))
+        ),
+    )
+    found = await backend.query(_asked(100, 80), reach=HERE)
+    assert len(set(found.record_ids)) >= 80
 
 
 async def test_numbers_next_to_a_bound_are_found(cloud: Cloud) -> None:

@@ -1,0 +1,180 @@
+"""Deleting of many agents, and of what expired, beside others who store: all of it, no more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import anyio
+
+from core.aws.s3vectors.opened import MINE, Cloud, cloud
+from memlane import MemoryClient
+from memlane.scope import Reach, Scope
+from memlane.testing import FakeClock, HashingEmbedder
+from memlane.testing.samples import (
+    NOW,
+    SPACE,
+    directions,
+    ids_of,
+    indexed,
+    make_record,
+    put,
+    read_all,
+)
+
+__all__ = ("cloud",)
+
+HERE = Reach.point(MINE, now=NOW)
+WIDE = Reach.point(MINE, now=NOW, include_agents=True)
+EVER = Reach.whole(MINE, now=None)
+BOT = replace(MINE, agent="bot")
+SWEEPER = Scope("-", tenant="acme")
+
+
+async def test_forgetting_many_agents_reads_each_record_twice(cloud: Cloud) -> None:
+    """Once to list it, once to delete it, a hundred at a time: agents cost nothing of their own."""
+    backend = await cloud.onboarded()
+    for agent in range(30):
+        there = replace(MINE, agent=f"a{agent}")
+        await put(backend, *(indexed(make_record(f"a{agent} {n}", scope=there)) for n in range(20)))
+    client = MemoryClient(backend=backend, embedder=HashingEmbedder(SPACE.dimensions))
+    await cloud.asked()
+    receipt = await client.forget(MINE)
+    assert (receipt.found, receipt.deleted, receipt.verified_empty) == (600, 600, True)
+    asked = await cloud.asked()
+    assert asked["GetVectors"] <= 30
+    assert asked["ListVectors"] <= 4
+    assert asked["DeleteVectors"] <= 4
+
+
+async def test_deleting_for_all_agents_misses_nobody(cloud: Cloud) -> None:
+    """A record that another process stored after a listing here is deleted with the others."""
+    backend, other = await cloud.onboarded(), cloud.backend()
+    await put(backend, indexed(make_record("a", scope=MINE)))
+    await backend.scan(reach=WIDE)
+    await put(other, indexed(make_record("a", scope=BOT), *directions(3)))
+    await put(other, indexed(make_record("b", scope=BOT)))
+    assert await backend.delete(["b"], reach=WIDE) == 1
+    assert await backend.delete(["a"], reach=WIDE) == 2
+    assert await cloud.keys() == {"memlane/space"}
+
+
+async def test_what_forgetting_knows_of_a_listing(cloud: Cloud) -> None:
+    """A page of it is deleted without listing anew; an id it does not know brings a listing."""
+    backend, other = await cloud.onboarded(), cloud.backend()
+    await put(backend, *(indexed(make_record(f"r{n}", scope=MINE)) for n in range(6)))
+    await backend.scan(reach=EVER, limit=3)
+    await cloud.asked()
+    assert await backend.delete(["r0", "r1"], reach=EVER) == 2
+    assert "ListVectors" not in await cloud.asked()
+    # What this process stored itself since it knows, whoever's it is.
+    await put(backend, indexed(make_record("r2", scope=BOT)), indexed(make_record("n", scope=BOT)))
+    await cloud.asked()
+    assert await backend.delete(["r2", "n"], reach=EVER) == 3
+    assert "ListVectors" not in await cloud.asked()
+    await put(other, indexed(make_record("late", scope=BOT)))
+    await cloud.asked()
+    assert await backend.delete(["r3", "late"], reach=EVER) == 2
+    assert (await cloud.asked())["ListVectors"] == 1
+    # A listing of one agent says nothing of the others.
+    await put(other, indexed(make_record("r4", scope=BOT)))
+    third = cloud.backend()
+    await third.scan(reach=HERE)
+    assert await third.delete(["r4"], reach=EVER) == 2
+
+
+async def test_a_listing_is_of_one_user_and_one_minute(cloud: Cloud) -> None:
+    """Another user's records of the same ids are not touched, and nothing is known for ever."""
+    clock = FakeClock()
+    backend = await cloud.onboarded(clock=clock)
+    eve = Scope("eve", tenant="acme")
+    for scope in (MINE, BOT, eve):
+        await put(backend, indexed(make_record("a", scope=scope)))
+        await put(backend, indexed(make_record("b", scope=scope)))
+    for scope in (MINE, eve):
+        await backend.scan(reach=Reach.whole(scope, now=None))
+    assert await backend.delete(["a"], reach=EVER) == 2
+    assert ids_of(await read_all(backend, Reach.whole(eve, now=None))) == ["a", "b"]
+    clock.advance(timedelta(seconds=61))
+    await cloud.asked()
+    assert await backend.delete(["b"], reach=EVER) == 2
+    assert (await cloud.asked())["ListVectors"] == 1
+
+
+async def _under_way(cloud: Cloud, operation: str, count: int = 1) -> None:
+    """Wait until so many requests are being served."""
+    with anyio.fail_after(20):
+        while (await cloud.emulator.counters()).peaks.get(operation, 0) < count:
+            await anyio.lowlevel.checkpoint()
+
+
+async def test_sweeping_spares_what_is_stored_meanwhile(cloud: Cloud) -> None:
+    """A record stored anew over an expired one, after it was listed, is not deleted."""
+    backend = await cloud.onboarded()
+    old = make_record("x", "old", scope=MINE, expires_at=NOW - timedelta(hours=1))
+    await put(backend, indexed(old, *directions(3)), indexed(replace(old, id="y")))
+    await cloud.emulator.inject(operation="ListVectors", latency=0.7, moment="after")
+    await cloud.asked()
+    swept: list[int] = []
+
+    async def sweep() -> None:
+        swept.append(await backend.sweep(scope=SWEEPER, now=NOW))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(sweep)
+        await _under_way(cloud, "ListVectors", 16)
+        new = make_record("x", "new", scope=MINE, version=2)
+        await backend.upsert([indexed(new, *directions(2))], scope=MINE)
+    await cloud.emulator.clear_faults()
+    assert swept == [1]
+    (found,) = await backend.fetch(["x"], reach=EVER, vectors=True)
+    assert (found.record.text, len(found.parts)) == ("new", 2)
+    assert ids_of(await read_all(backend, EVER)) == ["x"]
+
+
+async def test_sweeping_and_storing_take_turns(cloud: Cloud) -> None:
+    """Who stores while an expired record is being deleted waits, and is there afterwards."""
+    backend = await cloud.onboarded()
+    old = make_record("x", "old", scope=MINE, expires_at=NOW - timedelta(hours=1))
+    await put(backend, indexed(old, *directions(3)))
+    await cloud.emulator.inject(operation="DeleteVectors", latency=0.7, times=1)
+    await cloud.asked()
+    async with anyio.create_task_group() as group:
+        group.start_soon(lambda: backend.sweep(scope=SWEEPER, now=NOW))
+        await _under_way(cloud, "DeleteVectors")
+        await put(backend, indexed(make_record("x", "new", scope=MINE), *directions(2)))
+    (found,) = await backend.fetch(["x"], reach=EVER, vectors=True)
+    assert (found.record.text, len(found.parts)) == ("new", 2)
+
+
+async def test_sweeping_many_counts_records_once(cloud: Cloud) -> None:
+    """With their windows, whatever page these come on, and windows that lost their record too."""
+    backend = await cloud.onboarded()
+    ends = NOW - timedelta(hours=1)
+    for at in range(0, 400, 100):
+        items = [
+            indexed(make_record(f"r{n}", scope=MINE, expires_at=ends), *directions(4))
+            for n in range(at, at + 100)
+        ]
+        await put(backend, *items)
+    lost = next(key for key in await cloud.keys() if key.endswith("/r7"))
+    await backend._index(MINE, "test").delete([lost])
+    assert await backend.sweep(scope=SWEEPER, now=NOW) == 399
+    assert await cloud.keys() == {"memlane/space"}
+
+
+async def test_scrubbing_spares_what_is_stored_meanwhile(cloud: Cloud) -> None:
+    """A record that is stored again while its lost windows are being deleted is whole."""
+    backend = await cloud.onboarded()
+    await put(backend, indexed(make_record("x", scope=MINE), *directions(5)))
+    lost = next(key for key in await cloud.keys() if key.endswith("/x"))
+    await backend._index(MINE, "test").delete([lost])
+    await cloud.emulator.inject(operation="DeleteVectors", latency=0.7, times=1)
+    await cloud.asked()
+    async with anyio.create_task_group() as group:
+        group.start_soon(lambda: backend.scrub(scope=MINE))
+        await _under_way(cloud, "DeleteVectors")
+        await put(backend, indexed(make_record("x", scope=MINE), *directions(5)))
+    (found,) = await backend.fetch(["x"], reach=EVER, vectors=True)
+    assert len(found.parts) == 5
+    assert len(await cloud.keys()) == 6
