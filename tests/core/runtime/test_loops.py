@@ -269,6 +269,7 @@ def test_a_synchronous_call_has_a_deadline(owned: OwnedLoop) -> None:
     assert cancelled.wait(10)
 
 
+@pytest.mark.usefixtures("control_c")
 def test_a_keyboard_interrupt_cancels_a_synchronous_call(owned: OwnedLoop) -> None:
     """Control-C in the caller's thread ends the work as well."""
     cancelled = threading.Event()
