@@ -49,7 +49,7 @@ test: $(VENV)/.dev ## Every test that needs no cloud, a few minutes
 
 test-aws3: $(AWS3)/.dev ## The AWS part again, beside current langchain-aws and bedrock-agentcore
 	$(AWS3)/bin/python -m pytest -m "not campaign and not clients and not aws" -n $(JOBS) \
-		tests/core/aws tests/emulator --ignore tests/emulator/clients $(wildcard tests/conformance/test_s3vectors*.py) \
+		tests/core/aws tests/conformance/test_s3vectors_backend.py tests/emulator/test_server.py \
 		tests/adapters/plain/test_connection_aws.py tests/adapters/plain/test_settings.py
 
 test-clients: $(VENV)/.dev ## Other libraries, unchanged, against the emulator
