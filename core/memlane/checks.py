@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from memlane.scope import Scope
 
 __all__ = (
     "check_dimensions",
+    "check_inputs",
     "check_limit",
     "check_space",
     "check_upsert",
@@ -120,6 +122,39 @@ def check_dimensions(space: str, have: int, known: int, *, scope: Scope) -> None
             scope=scope,
             remedy="store with one embedder per space",
         )
+
+
+def check_inputs(inputs: Sequence[str], *, max_batch: int, max_chars: int) -> None:
+    """Refuse texts that an embedder did not say it takes.
+
+    Raises:
+        ValidationError: Too many, one too long, or something that is no text.
+    """
+    if len(inputs) > max_batch:
+        raise ValidationError(
+            f"{len(inputs)} texts in one call; at most {max_batch} are allowed",
+            operation="embed",
+            remedy="embed them in several calls",
+        )
+    for text in inputs:
+        if not isinstance(cast("object", text), str):
+            raise ValidationError(
+                f"a text to embed must be a string, not {type(text).__name__}", operation="embed"
+            )
+        if len(text) > max_chars:
+            raise ValidationError(
+                f"a text has {len(text)} characters; at most {max_chars} are allowed",
+                operation="embed",
+                remedy="embed it in windows",
+            )
+        try:
+            text.encode()
+        except UnicodeEncodeError as exc:
+            raise ValidationError(
+                "a text to embed holds a lone surrogate",
+                operation="embed",
+                remedy="decode it properly first",
+            ) from exc
 
 
 def check_limit(limit: int) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, TypeAlias, cast
 import anyio
 import numpy as np
 
-from memlane.checks import closed_error
+from memlane.checks import check_inputs, closed_error
 from memlane.errors import BackendError, EmbeddingSpaceError, MissingExtraError, ValidationError
 from memlane.protocols import EmbeddingSpace, Purpose, Vector
 from memlane.runtime import WorkerThreads, fork
@@ -154,7 +154,7 @@ class MiniLMEmbedder:
         del purpose
         if self._closed:
             raise closed_error("embed")
-        _check_inputs(inputs)
+        check_inputs(inputs, max_batch=_MAX_BATCH, max_chars=_MAX_CHARS)
         rows = {text: row for row, text in enumerate(dict.fromkeys(inputs))}
         out = np.zeros((len(rows), _SPACE.dimensions), dtype=np.float32)
         chunks = _chunks(rows, self._threads)
@@ -220,31 +220,3 @@ def _chunks(rows: Mapping[str, int], threads: int) -> list[_Chunk]:
     items = list(rows.items())
     size = max(1, min(_MAX_CHUNK, -(-len(items) // threads)))
     return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-def _check_inputs(inputs: Sequence[str]) -> None:
-    if len(inputs) > _MAX_BATCH:
-        raise ValidationError(
-            f"{len(inputs)} texts in one call; at most {_MAX_BATCH} are allowed",
-            operation="embed",
-            remedy="embed them in several calls",
-        )
-    for text in inputs:
-        if not isinstance(cast("object", text), str):
-            raise ValidationError(
-                f"a text to embed must be a string, not {type(text).__name__}", operation="embed"
-            )
-        if len(text) > _MAX_CHARS:
-            raise ValidationError(
-                f"a text has {len(text)} characters; at most {_MAX_CHARS} are allowed",
-                operation="embed",
-                remedy="embed it in windows",
-            )
-        try:
-            text.encode()
-        except UnicodeEncodeError as exc:
-            raise ValidationError(
-                "a text to embed holds a lone surrogate",
-                operation="embed",
-                remedy="decode it properly first",
-            ) from exc

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import shlex
 import sys
-from typing import Annotated, Final
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Final, TypeVar
 
 import anyio
 import typer
 
-from memlane import MissingExtraError
+from memlane import MissingExtraError, TenantAdmin
 from memlane_plain.cli.options import Debug, Json, Url, refuse
 from memlane_plain.cli.output import Output
 from memlane_plain.connection import connect_with
 from memlane_plain.settings import Settings
 
 __all__ = ("emulator", "onboard", "sweep")
+
+T = TypeVar("T")
 
 _PORT: Final = 8765
 _HINT: Final = "# paste these into another terminal; Ctrl-C here ends it, and all it holds"
@@ -29,6 +32,22 @@ _User = Annotated[
 ]
 
 
+def _administer(
+    out: Output,
+    doing: str,
+    url: str | None,
+    tenant: str,
+    call: Callable[[TenantAdmin], Awaitable[T]],
+) -> T:
+    settings = Settings.from_environment(url=url)
+
+    async def run() -> T:
+        async with connect_with(settings) as client:
+            return await call(client.admin(tenant))
+
+    return anyio.run(lambda: out.patiently(doing, run))
+
+
 def onboard(
     tenant: _Tenant,
     user: _User = None,
@@ -38,13 +57,8 @@ def onboard(
 ) -> None:
     """Make what a tenant needs before its first memory: on S3 Vectors, its index."""
     del debug
-    out, settings = Output(as_json=as_json), Settings.from_environment(url=url)
-
-    async def make() -> bool:
-        async with connect_with(settings) as client:
-            return await client.admin(tenant).onboard(user=user)
-
-    made = anyio.run(lambda: out.patiently("Onboarding", make))
+    out = Output(as_json=as_json)
+    made = _administer(out, "Onboarding", url, tenant, lambda admin: admin.onboard(user=user))
     if as_json:
         out.data({"tenant": tenant, "made": made})
     else:
@@ -60,13 +74,8 @@ def sweep(
 ) -> None:
     """Delete a tenant's expired memories, which no call returns any more."""
     del debug
-    out, settings = Output(as_json=as_json), Settings.from_environment(url=url)
-
-    async def delete() -> int:
-        async with connect_with(settings) as client:
-            return await client.admin(tenant).sweep(user=user)
-
-    deleted = anyio.run(lambda: out.patiently("Sweeping", delete))
+    out = Output(as_json=as_json)
+    deleted = _administer(out, "Sweeping", url, tenant, lambda admin: admin.sweep(user=user))
     if as_json:
         out.data({"tenant": tenant, "deleted": deleted})
     else:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 import anyio
@@ -17,6 +17,7 @@ from memlane.aws.bedrock.models import Model, model_of
 from memlane.aws.bedrock.reading import read
 from memlane.aws.bedrock.usage import Usage, UsageCounter
 from memlane.aws.wire import Lane, Reply, Request
+from memlane.checks import check_inputs
 from memlane.errors import (
     AccessDeniedError,
     CredentialsError,
@@ -126,7 +127,11 @@ class BedrockEmbedder:
             EmbeddingSpaceError: The model answered something else than such vectors.
             ServiceError: It could not be asked, or refused.
         """
-        _check_inputs(inputs, self._model.max_chars)
+        check_inputs(inputs, max_batch=_MAX_BATCH, max_chars=self._model.max_chars)
+        if not all(inputs):
+            raise ValidationError(
+                "a text to embed is empty", operation="embed", remedy="leave it out"
+            )
         if len(inputs) == 1:
             return await self._embed_one(inputs, purpose)
         rows = {text: row for row, text in enumerate(dict.fromkeys(inputs))}
@@ -273,35 +278,3 @@ def _checked_dimensions(model: Model, dimensions: int | None) -> int:
             remedy=f"pass one of {offered}",
         )
     return dimensions
-
-
-def _check_inputs(inputs: Sequence[str], max_chars: int) -> None:
-    if len(inputs) > _MAX_BATCH:
-        raise ValidationError(
-            f"{len(inputs)} texts in one call; at most {_MAX_BATCH} are allowed",
-            operation="embed",
-            remedy="embed them in several calls",
-        )
-    for text in inputs:
-        if not isinstance(cast("object", text), str):
-            raise ValidationError(
-                f"a text to embed must be a string, not {type(text).__name__}", operation="embed"
-            )
-        if not text:
-            raise ValidationError(
-                "a text to embed is empty", operation="embed", remedy="leave it out"
-            )
-        if len(text) > max_chars:
-            raise ValidationError(
-                f"a text has {len(text)} characters; at most {max_chars} are allowed",
-                operation="embed",
-                remedy="embed it in windows",
-            )
-        try:
-            text.encode()
-        except UnicodeEncodeError as exc:
-            raise ValidationError(
-                "a text to embed holds a lone surrogate",
-                operation="embed",
-                remedy="decode it properly first",
-            ) from exc
