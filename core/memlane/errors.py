@@ -69,6 +69,9 @@ class MemlaneError(Exception):
         remedy: What to do about it, as one sentence without a full stop.
     """
 
+    is_hurried: bool = False
+    """It is about the little time that its caller had, and tells others nothing."""
+
     def __init__(
         self,
         reason: str,

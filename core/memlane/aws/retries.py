@@ -175,13 +175,15 @@ class Call:
             left: Seconds that the caller has.
         """
         last = self.last
+        is_hurried = self.knows_until and self.until < self.ends
         if last is not None and not isinstance(last, ThrottledError):
+            last.is_hurried = is_hurried
             raise last
         request = self.request
         why = "time is up"
         if needed is not None:
             why = f"the next attempt is in {needed:.1f} seconds, and the call has {left:.1f} left"
-        raise ThrottledError(
+        error = ThrottledError(
             f"{request.service} has no capacity for {request.operation}: {why}",
             service=request.service,
             wire_operation=request.operation,
@@ -190,4 +192,6 @@ class Call:
             request_id=None if last is None else last.request_id,
             detail=None if last is None else last.detail,
             remedy="ask for less at once, or with a later deadline",
-        ) from last
+        )
+        error.is_hurried = is_hurried
+        raise error from last

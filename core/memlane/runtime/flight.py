@@ -71,8 +71,9 @@ class SingleFlight(Generic[T]):
         """Return `await fn()`, or the result of a call with an equal key that is under way.
 
         The first caller runs its `fn` on its own loop and the others wait. An exception goes to
-        all of them; nothing is cached. When the first caller is cancelled, or its loop is closed
-        or stands still, whoever blocks it, one of the others runs its own `fn` instead.
+        all of them; nothing is cached. When the first caller is cancelled or had too little time
+        of its own, or its loop is closed or stands still, whoever blocks it, one of the others
+        runs its own `fn` instead.
 
         Args:
             key: What makes two calls the same.
@@ -130,12 +131,13 @@ class SingleFlight(Generic[T]):
             value = await fn()
             landed = _Landed(value, None)
         except Exception as error:
-            landed = _Landed[T](None, error)
+            if not (isinstance(error, MemlaneError) and error.is_hurried):
+                landed = _Landed[T](None, error)
             raise
         else:
             return value
         finally:
-            # Also when cancelled, or thrown away together with its loop: nothing has landed.
+            # Also when cancelled or hurried, or thrown away with its loop: nothing has landed.
             self._end(key, flight, place, landed)
 
     def _end(

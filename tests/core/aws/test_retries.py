@@ -85,7 +85,8 @@ async def test_the_earlier_of_two_deadlines_counts(clock: FakeClock) -> None:
 
 async def test_who_gives_up_is_told_the_last_failure(clock: FakeClock) -> None:
     """Unreachable stays unreachable; what was throttled says how long it would have been."""
-    call = a_call(clock, limit=1, patience=None)
+    call = a_call(clock, limit=2, patience=1)
+    call.find_until(100)
     with pytest.raises(ThrottledError, match=r"in 4\.0 seconds.*1\.0 left") as caught:
         call.give_up(4.0, 1.0)
     assert caught.value.remedy is not None
@@ -98,3 +99,14 @@ async def test_who_gives_up_is_told_the_last_failure(clock: FakeClock) -> None:
     with pytest.raises(UnavailableError) as gone:
         call.give_up(4.0, 1.0)
     assert gone.value is last
+    assert gone.value.is_hurried
+
+
+async def test_only_a_callers_own_hurry_is_its_own(clock: FakeClock) -> None:
+    """What takes as long as any call may take is news for everybody who waits for it."""
+    for limit, patience, is_hurried in ((60.0, 1.0, True), (1.0, 60.0, False), (1.0, None, False)):
+        call = a_call(clock, limit=limit, patience=patience)
+        call.find_until(clock.monotonic())
+        with pytest.raises(ThrottledError) as caught:
+            call.give_up(4.0, 1.0)
+        assert caught.value.is_hurried is is_hurried

@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from core.runtime.surroundings import ForeignLoop
+from memlane.errors import MemlaneError
 from memlane.runtime import OwnedLoop, SingleFlight
 
 
@@ -66,6 +67,38 @@ async def test_nothing_is_cached_and_keys_do_not_meet() -> None:
     assert await flight.run("a", source) == "answer 1"
     assert await flight.run("a", source) == "answer 2"
     assert await flight.run("b", source) == "answer 3"
+
+
+async def test_what_fails_for_want_of_time_fails_for_its_caller_alone() -> None:
+    """Who waits with more time runs its own; it is not told that another had none left."""
+    flight: SingleFlight[str] = SingleFlight()
+    source, patient = Source(), Source()
+    patient.release.set()
+    answers: list[str] = []
+
+    async def hurried() -> str:
+        await source()
+        error = MemlaneError("the call has 0.0 seconds left")
+        error.is_hurried = True
+        raise error
+
+    async def lead() -> None:
+        with pytest.raises(MemlaneError, match="seconds left"):
+            await flight.run("key", hurried)
+
+    async def follow() -> None:
+        answers.append(await flight.run("key", patient))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lead)
+        while not source.asked.is_set():
+            await anyio.lowlevel.checkpoint()
+        tasks.start_soon(follow)
+        tasks.start_soon(follow)
+        await followed(flight, 2)
+        source.release.set()
+    assert answers == ["answer 1"] * 2
+    assert patient.calls == 1
 
 
 async def test_an_exception_is_shared_and_not_kept() -> None:
