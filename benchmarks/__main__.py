@@ -54,11 +54,16 @@ BENCHMARKS: Final = {
     "large_scopes": Benchmark("large_scopes"),
     "ingest": Benchmark("ingest"),
     "beside_writer": Benchmark("beside_writer"),
+    "portable": Benchmark("portable", long=True),
+    "forgetting": Benchmark("forgetting", long=True),
+    "sweeping": Benchmark("sweeping"),
     "recall": Benchmark("recall"),
     "abstention": Benchmark("abstention"),
     "engine_full": Benchmark("engine", "full", long=True),
     "large_scopes_full": Benchmark("large_scopes", "full", long=True),
+    "sweeping_full": Benchmark("sweeping", "full", long=True),
     "recall_full": Benchmark("recall", "full", long=True),
+    "recall_changes": Benchmark("changes", long=True),
     "peers": Benchmark("peers.compare", long=True),
     "peers_full": Benchmark("peers.compare", "full", long=True),
     "aws_ops": Benchmark("aws.ops", long=True),
@@ -67,6 +72,7 @@ BENCHMARKS: Final = {
     "aws_tenants": Benchmark("aws.tenants", long=True),
     "aws_throttled": Benchmark("aws.throttled", long=True),
     "aws_cold": Benchmark("aws.cold", long=True),
+    "aws_whole_life": Benchmark("aws.whole_life", long=True),
 }
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.corpus import CATEGORIES, HELD_OUT, Corpus, Said, generate
 from benchmarks.measures import COLUMNS, Row, macro, mean_of, measures
 from benchmarks.rounds import keep
-from memlane import MemoryClient, NewMemory, Scope
+from memlane import MemoryClient, NewMemory, RetrievalOptions, Scope
 from memlane.embeddings import embed_all
 from memlane.lexical import coverage, terms
 from memlane.local import MiniLMEmbedder
@@ -21,8 +21,10 @@ from memlane.protocols import Vector
 from memlane.windows import clip
 from memlane_plain import connect
 
-SYSTEMS: Final = ("hybrid", "dense", "bm25", "rrf60", "vector")
-"""Hybrid and vector are memlane's modes; the others are made here of the same texts."""
+SYSTEMS: Final = ("hybrid", "as ranked", "dense", "bm25", "rrf60", "vector")
+"""Hybrid and vector are memlane's modes, "as ranked" is hybrid with `supersede=False`; the other
+three are made here of the same texts."""
+_OFF: Final = RetrievalOptions(supersede=False)
 DEPTH: Final = 100
 _Found: TypeAlias = dict[str, list[str]]
 _Report: TypeAlias = dict[str, dict[str, Row]]
@@ -97,13 +99,17 @@ async def _answers(corpus: Corpus) -> tuple[list[_Found], int]:
         for query, vector in zip(corpus.queries, questions, strict=True):
             scope = scope_of(query.user)
             hybrid = await client.retrieve(query.text, scope=scope, limit=10)
+            ranked = await client.retrieve(query.text, scope=scope, limit=10, options=_OFF)
             near = await client.retrieve(query.text, scope=scope, limit=10, mode="vector")
-            foreign += sum(match.record.scope.user != query.user for match in (*hybrid, *near))
+            foreign += sum(
+                match.record.scope.user != query.user for match in (*hybrid, *ranked, *near)
+            )
             dense = plain[query.user].dense(vector)
             lexical = plain[query.user].bm25(query.text)
             answers.append(
                 {
                     "hybrid": [match.record.id for match in hybrid],
+                    "as ranked": [match.record.id for match in ranked],
                     "dense": dense,
                     "bm25": lexical,
                     "rrf60": _fused(dense, lexical),
@@ -123,7 +129,7 @@ def _print(report: _Report, counts: dict[str, int]) -> None:
             for system in SYSTEMS
         )
         print(f"{category:16}{counts.get(category, sum(counts.values())):>5}{cells}")
-    for category in ("update", "point in time"):
+    for category in ("update", "correction", "point in time", "past"):
         for system in SYSTEMS:
             row = report[system][category]
             print(f"{category}, {system}: stale@1 {row['stale@1']}, beside R@1 {row['R@1']}")

@@ -1,6 +1,15 @@
 """Generated conversations with questions whose answers are known; nothing is copied from life."""
 
 from benchmarks.corpus.generator import generate
-from benchmarks.corpus.model import CATEGORIES, HELD_OUT, TUNING, Corpus, Query, Said
+from benchmarks.corpus.model import CATEGORIES, HELD_OUT, POOLED, TUNING, Corpus, Query, Said
 
-__all__ = ("CATEGORIES", "HELD_OUT", "TUNING", "Corpus", "Query", "Said", "generate")
+__all__ = (
+    "CATEGORIES",
+    "HELD_OUT",
+    "POOLED",
+    "TUNING",
+    "Corpus",
+    "Query",
+    "Said",
+    "generate",
+)

@@ -8,15 +8,18 @@ from itertools import product
 from operator import attrgetter
 
 from benchmarks.corpus.codes import CODE_ASKS, CODES, REVERSE_ASKS, THINGS
+from benchmarks.corpus.corrections import CORRECTIONS, REPLIES, STILL
 from benchmarks.corpus.kinds import KINDS
 from benchmarks.corpus.languages import LANGUAGES
+from benchmarks.corpus.lookalikes import ALIKE
 from benchmarks.corpus.model import Corpus, Kind, Query, Said
 from benchmarks.corpus.names import NAMES
 from benchmarks.corpus.negations import NEGATIONS
 from benchmarks.corpus.opinions import OPINION_ASKS, OPINIONS, TOPICS
+from benchmarks.corpus.pasts import PASTS
 from benchmarks.corpus.small_talk import small_talk
 from benchmarks.corpus.user import SESSIONS, User, name_of
-from benchmarks.corpus.wording import CHANGES, within
+from benchmarks.corpus.wording import CHANGES, to_the_face, within
 
 __all__ = ("generate",)
 
@@ -33,12 +36,16 @@ def _single(user: User, kind: Kind) -> None:
     user.ask("single", user.pick(kind.asks), (_told(user, kind),))
 
 
+def _months(user: User) -> tuple[int, int]:
+    before = user.draw.randrange(5)
+    return before, user.draw.randrange(before + 2, SESSIONS)
+
+
 def _changed(user: User, kind: Kind) -> tuple[str, str, range]:
     """Tell a fact and later its change; return both ids and the months the first was true."""
     values = user.values(kind)
     user.traps(kind, values)
-    before = user.draw.randrange(5)
-    after = user.draw.randrange(before + 2, SESSIONS)
+    before, after = _months(user)
     old = user.say(user.pick(kind.says).format(v=values[0]), month=before)
     change = user.pick(CHANGES)
     statement = user.pick(kind.says)
@@ -55,6 +62,45 @@ def _point_in_time(user: User, kind: Kind) -> None:
     old, new, months = _changed(user, kind)
     month = name_of(user.draw.choice(months))
     user.ask("point in time", f"As of {month}: {within(user.pick(kind.asks))}", (old,), (new,))
+
+
+def _past(user: User, kind: Kind) -> None:
+    old, new, _ = _changed(user, kind)
+    user.ask("past", user.pick(PASTS[kind.name]), (old,), (new,))
+
+
+def _correction(user: User, kind: Kind, *, reply: bool) -> None:
+    """Tell a fact and put it right later, in a sentence of its own or in reply to a question."""
+    values = user.values(kind)
+    user.traps(kind, values)
+    before, after = _months(user)
+    old = user.say(user.pick(kind.says).format(v=values[0]), month=before)
+    if reply:
+        second = user.second()
+        asked = to_the_face(user.pick(kind.asks))
+        doubt = user.pick(STILL).format(ask=asked, v=values[0])
+        user.say(doubt, actor=user.other, month=after, second=second)
+        text = user.pick(REPLIES).format(v=values[1])
+        new = user.say(text, month=after, second=second + 20)
+    else:
+        statement = user.pick(CORRECTIONS) + within(user.pick(kind.says))
+        new = user.say(statement.format(v=values[1]), month=after)
+    user.ask("correction", user.pick(kind.asks), (new,), (old,))
+
+
+def _lookalikes(user: User) -> None:
+    """Ask for one of two things; as often for that which was told first as for the other."""
+    for place, alike in enumerate(user.draw.sample(ALIKE, 2)):
+        told: list[tuple[str, str]] = []
+        values = user.draw.sample(alike.values, 3)
+        things = user.draw.sample(alike.things, 2)
+        for thing, value, month in zip(things, values, _months(user), strict=False):
+            text = user.pick(alike.says).format(t=thing, v=value)
+            told.append((user.say(text, month=month), thing))
+        other = user.pick(alike.says).format(t=user.pick(things), v=values[2])
+        user.say(other, actor=user.other)
+        found, thing = told[place]
+        user.ask("lookalike", user.pick(alike.asks).replace("{t}", thing), (found,))
 
 
 def _two(user: User, first: Kind, second: Kind) -> None:
@@ -170,6 +216,14 @@ def _write(user: User, distractors: int) -> None:
     _opinions(user)
     _negations(user)
     _languages(user)
+    left = list(kinds)
+    for kind in [kind for kind in left if kind.name in PASTS][:2]:
+        left.remove(kind)
+        _past(user, kind)
+    correctable = [kind for kind in left if kind.changes]
+    for number in range(4):
+        _correction(user, correctable[number], reply=number % 2 == 0)
+    _lookalikes(user)
     user.chat(distractors)
 
 
@@ -178,7 +232,7 @@ def generate(seed: int, *, users: int = 21, distractors: int = 100) -> Corpus:
 
     Args:
         seed: One of `TUNING` or `HELD_OUT`.
-        users: Users; each is asked 32 questions.
+        users: Users; each is asked 40 questions.
         distractors: Messages of small talk for each user, 100 to 10,000 for a harder corpus.
     """
     draw = random.Random(seed)

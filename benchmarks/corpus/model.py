@@ -11,11 +11,14 @@ Six: TypeAlias = tuple[str, str, str, str, str, str]
 CATEGORIES: Final = (
     "single", "update", "point in time", "two sessions", "paraphrase", "exact code",
     "who said it", "negation", "long message", "other language", "no answer",
+    "past", "correction", "lookalike",
 )  # fmt: skip
 TUNING: Final = (11, 12, 13, 14)
 """Seeds to look at while weights are chosen."""
 HELD_OUT: Final = (911, 912, 913)
 """Seeds for the figures that are published; nothing is ever chosen by them."""
+POOLED: Final = tuple(range(921, 938))
+"""More of those, as many as it takes to know a difference to two points."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ class User:
     ) -> str:
         """Add a message to the session of a month, both at random if none is given."""
         month = self.draw.randrange(SESSIONS) if month is None else month
-        second = self.draw.randrange(_HOURS) if second < 0 else second
+        second = self.second() if second < 0 else second
         said = Said(
             id=f"{self.id}-{len(self.said)}",
             user=self.id,
@@ -49,6 +49,10 @@ class User:
         )
         self.said.append(said)
         return said.id
+
+    def second(self) -> int:
+        """Return a moment of a session, in seconds."""
+        return self.draw.randrange(_HOURS)
 
     def ask(
         self, category: str, text: str, evidence: tuple[str, ...], stale: tuple[str, ...] = ()

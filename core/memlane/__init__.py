@@ -9,6 +9,7 @@ from memlane.errors import (
     CredentialsError,
     DeadlineExceededError,
     EmbeddingSpaceError,
+    ImportFileError,
     InvalidCursorError,
     InvalidFilterError,
     IsolationError,
@@ -18,7 +19,9 @@ from memlane.errors import (
     NotFoundError,
     PartialWriteError,
     QuotaExceededError,
+    RedactedError,
     RequestRejectedError,
+    ScannerError,
     ScopeError,
     ServiceError,
     StoreFileError,
@@ -31,10 +34,25 @@ from memlane.errors import (
 )
 from memlane.filters import Filter
 from memlane.limits import Limits
+from memlane.receipts import (
+    CallReceipt,
+    Finding,
+    ForgetReceipt,
+    ImportReceipt,
+    Progress,
+    Redaction,
+    ReembedPlan,
+    ReembedReceipt,
+    TenantStats,
+)
+from memlane.redactor import RegexRedactor
+from memlane.retention import Retention
 from memlane.scope import Scope, Tenancy
 from memlane.scoped import ScopedMemory
+from memlane.trust import TrustPolicy, TrustVerdict
 from memlane.types import (
-    ForgetReceipt,
+    Image,
+    ImageNote,
     Match,
     MemoryContext,
     MemoryRecord,
@@ -46,17 +64,24 @@ from memlane.types import (
     RetrievalMode,
     RetrievalOptions,
     Source,
+    Text,
 )
 
 __all__ = (
     "AccessDeniedError",
     "BackendError",
+    "CallReceipt",
     "ConflictError",
     "CredentialsError",
     "DeadlineExceededError",
     "EmbeddingSpaceError",
     "Filter",
+    "Finding",
     "ForgetReceipt",
+    "Image",
+    "ImageNote",
+    "ImportFileError",
+    "ImportReceipt",
     "InvalidCursorError",
     "InvalidFilterError",
     "IsolationError",
@@ -75,10 +100,18 @@ __all__ = (
     "NotFoundError",
     "Page",
     "PartialWriteError",
+    "Progress",
     "QuotaExceededError",
+    "RedactedError",
+    "Redaction",
+    "ReembedPlan",
+    "ReembedReceipt",
+    "RegexRedactor",
     "RequestRejectedError",
+    "Retention",
     "RetrievalMode",
     "RetrievalOptions",
+    "ScannerError",
     "Scope",
     "ScopeError",
     "ScopedMemory",
@@ -90,7 +123,11 @@ __all__ = (
     "Tenancy",
     "TenantAdmin",
     "TenantNotOnboardedError",
+    "TenantStats",
+    "Text",
     "ThrottledError",
+    "TrustPolicy",
+    "TrustVerdict",
     "UnavailableError",
     "ValidationError",
 )

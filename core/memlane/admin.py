@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from memlane.errors import BackendError, ScopeError, naming
-from memlane.protocols import Clock, EmbeddingSpace, SupportsAdmin, VectorBackend
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NoReturn
+
+from memlane.cursors import decode_cursor, encode_cursor
+from memlane.errors import BackendError, ScopeError, TenantNotOnboardedError, naming
+from memlane.limits import check_limit
+from memlane.powers import SupportsAdmin, SupportsReembed, SupportsTenants
+from memlane.protocols import Clock, Embedder, EmbeddingSpace, VectorBackend
+from memlane.receipts import ForgetReceipt, Progress, ReembedPlan, ReembedReceipt, TenantStats
+from memlane.reembedding import plan_reembed, reembed
 from memlane.scope import Scope, Tenancy, check_tenancy
+from memlane.types import Page
 
 __all__ = ("TenantAdmin",)
 
 _ANYBODY = "-"  # a scope names a user, and no call here is about one
+_USERS = "users"  # no namespace: what binds a cursor to this listing
+_MOST_USERS = 1_000
+_HARMLESS = frozenset({"onboard", "sweep"})  # these may as well be done for all of a tenant's users
+
+
+def _nothing(scope: Scope) -> None:
+    del scope
 
 
 class TenantAdmin:
@@ -20,6 +37,8 @@ class TenantAdmin:
         space: The embedding space new records are stored in.
         clock: When it is.
         tenancy: The client's.
+        changed: Told of a scope whose tenant (or user, with an index for each) was forgotten or
+            taken to another embedding space: what the client knew of it holds no longer.
     """
 
     def __init__(
@@ -30,11 +49,13 @@ class TenantAdmin:
         space: EmbeddingSpace,
         clock: Clock,
         tenancy: Tenancy,
+        changed: Callable[[Scope], object] = _nothing,
     ) -> None:
         self._backend = backend
         self._space = space
         self._clock = clock
         self._tenancy: Tenancy = tenancy
+        self._changed = changed
         self._scope = check_tenancy(Scope(_ANYBODY, tenant=tenant), tenancy, operation="admin")
 
     @property
@@ -58,6 +79,41 @@ class TenantAdmin:
             await self._backend.ensure_index(scope=scope, space=self._space)
             return False
 
+    async def users(
+        self, *, cursor: str | None = None, limit: int = 100, user: str | None = None
+    ) -> Page[str]:
+        """Return some of the users of whom the tenant has records, expired ones too.
+
+        Args:
+            cursor: Where to go on.
+            limit: Users at most.
+            user: With tenancy "per-user", whose index it is.
+
+        Raises:
+            InvalidCursorError: The cursor was edited, or is of another listing.
+            BackendError: The backend cannot look through a whole tenant.
+        """
+        scope = self._of(user, "users")
+        with naming("users", scope):
+            check_limit(limit, most=_MOST_USERS)
+            place = decode_cursor(cursor, scope=scope, namespace=_USERS, condition=None)
+            page = await self._tenants().users(scope=scope, cursor=place, limit=limit)
+            after = encode_cursor(page.cursor, scope=scope, namespace=_USERS, condition=None)
+            return Page(items=page.names, cursor=after)
+
+    async def stats(self, *, user: str | None = None) -> TenantStats:
+        """Count what the tenant has.
+
+        Args:
+            user: With tenancy "per-user", whose index it is.
+
+        Raises:
+            BackendError: The backend cannot look through a whole tenant.
+        """
+        scope = self._of(user, "stats")
+        with naming("stats", scope):
+            return await self._tenants().stats(scope=scope, now=self._clock.now())
+
     async def sweep(self, *, user: str | None = None) -> int:
         """Delete the tenant's expired records and return how many.
 
@@ -72,15 +128,126 @@ class TenantAdmin:
         scope = self._of(user, "sweep")
         with naming("sweep", scope):
             if not isinstance(self._backend, SupportsAdmin):
-                name = self._backend.capabilities.name
-                raise BackendError(
-                    f"the backend {name!r} cannot look through a whole tenant",
-                    remedy="nothing needs to be done: expired records are in nobody's reach",
-                )
+                self._refuse("nothing needs to be done: expired records are in nobody's reach")
             return await self._backend.sweep(scope=scope, now=self._clock.now())
 
+    async def forget_tenant(self, *, user: str | None = None) -> ForgetReceipt:
+        """Delete all that the tenant has, and read again to prove it; see the receipt.
+
+        Interrupted and repeated it ends in the same state. Who stores meanwhile leaves
+        `verified_empty` False.
+
+        Args:
+            user: With tenancy "per-user", whose index it is.
+
+        Raises:
+            BackendError: The backend cannot look through a whole tenant.
+        """
+        scope = self._of(user, "forget_tenant")
+        with naming("forget_tenant", scope):
+            tenants = self._tenants()
+            try:
+                return await tenants.forget_tenant(scope=scope)
+            finally:
+                # Also when the backend failed half way: what is gone must not be known still.
+                self._changed(scope)
+
+    async def plan_reembed(self, embedder: Embedder, *, user: str | None = None) -> ReembedPlan:
+        """Return what taking the tenant to another embedder's space will cost; nothing is done.
+
+        Where its records are of that space already, there are none to take, and it costs nothing.
+
+        Args:
+            embedder: The new one.
+            user: With tenancy "per-user", whose index it is.
+
+        Raises:
+            BackendError: The backend cannot do it.
+        """
+        scope = self._of(user, "plan_reembed")
+        with naming("plan_reembed", scope):
+            return await plan_reembed(
+                self._backend, self._reembedding(), embedder, scope=scope, now=self._clock.now()
+            )
+
+    async def reembed(
+        self,
+        embedder: Embedder,
+        *,
+        on_progress: Callable[[Progress], object] | None = None,
+        user: str | None = None,
+    ) -> ReembedReceipt:
+        """Take the tenant to another embedder's space; nobody notices until it is done.
+
+        The new vectors gather beside the old ones and take their place at once. Cut short, even
+        by a kill, the next call goes on where this one was. From then on clients of the old
+        embedder are refused: make them anew with the new one.
+
+        Args:
+            embedder: The new one; it is not closed.
+            on_progress: Told after each page of records.
+            user: With tenancy "per-user", whose index it is.
+
+        Raises:
+            ConflictError: Somebody is taking it to a third space, or it is written to so fast
+                that there is no end to it.
+            BackendError: The backend cannot do it.
+        """
+        scope = self._of(user, "reembed")
+        with naming("reembed", scope):
+            shadows, now = self._reembedding(), self._clock.now()
+            if isinstance(self._backend, SupportsAdmin):
+                # What nobody will read need not be paid for. An index may be missing because an
+                # earlier call was killed while it made it anew.
+                with suppress(TenantNotOnboardedError):
+                    await self._backend.sweep(scope=scope, now=now)
+            try:
+                return await reembed(
+                    self._backend, shadows, embedder, scope=scope, now=now, on_progress=on_progress
+                )
+            finally:
+                self._changed(scope)
+
+    async def abandon_reembed(self, *, user: str | None = None) -> bool:
+        """Give up taking the tenant to another space, and drop what was embedded for it.
+
+        Args:
+            user: With tenancy "per-user", whose index it is.
+
+        Returns:
+            False when nobody had begun.
+        """
+        scope = self._of(user, "abandon_reembed")
+        with naming("abandon_reembed", scope):
+            return await self._reembedding().abandon_reembed(scope=scope)
+
+    def _tenants(self) -> SupportsTenants:
+        if not isinstance(self._backend, SupportsTenants):
+            self._refuse("use a backend of memlane's own, or go through its users one by one")
+        return self._backend
+
+    def _reembedding(self) -> SupportsReembed:
+        if not isinstance(self._backend, SupportsReembed):
+            self._refuse("`export` the records of each user and import them into a new store")
+        return self._backend
+
+    def _refuse(self, remedy: str) -> NoReturn:
+        name = self._backend.capabilities.name
+        raise BackendError(
+            f"the backend {name!r} cannot look through a whole tenant", remedy=remedy
+        )
+
     def _of(self, user: str | None, operation: str) -> Scope:
-        if self._tenancy != "per-user":
+        is_harmless = operation in _HARMLESS
+        is_apart = is_harmless or self._backend.capabilities.isolation == "credentials"
+        if self._tenancy != "per-user" or not is_apart:
+            if user is not None and not is_harmless:
+                raise ScopeError(
+                    "this store has no index for each user, and a user is named",
+                    operation=operation,
+                    remedy="leave the user out to mean the whole tenant; a user's own memory is "
+                    "forgotten with `forget`",
+                )
             return self._scope
         if user is None:
             raise ScopeError(

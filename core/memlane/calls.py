@@ -5,8 +5,11 @@ from __future__ import annotations
 from types import TracebackType
 
 from memlane.errors import MemlaneError, TenantNotOnboardedError
-from memlane.protocols import Embedder, SupportsWarm, VectorBackend
+from memlane.metering import Meter, current
+from memlane.powers import SupportsWarm
+from memlane.protocols import Embedder, VectorBackend
 from memlane.scope import Scope, Tenancy, check_tenancy
+from memlane.telemetry import Observer, Span
 
 __all__ = ("Call", "Ready")
 
@@ -62,20 +65,30 @@ class Call:
         scope: Whose memory.
         tenancy: What a scope must, may or must not name.
         ready: Told when the index turns out to be gone.
+        observer: Told of the call, unless it is part of another one.
 
     Raises:
         ScopeError: The scope is none that this client serves.
     """
 
-    __slots__ = ("_operation", "_ready", "_scope")
+    __slots__ = ("_meter", "_observer", "_operation", "_ready", "_scope", "_span")
 
-    def __init__(self, operation: str, scope: Scope, tenancy: Tenancy, ready: Ready) -> None:
+    def __init__(
+        self, operation: str, scope: Scope, tenancy: Tenancy, ready: Ready, observer: Observer
+    ) -> None:
         self._operation = operation
         self._scope = check_tenancy(scope, tenancy, operation=operation)
         self._ready = ready
+        self._observer = observer
+        self._meter: Meter | None = None
+        self._span: Span | None = None
 
     def __enter__(self) -> None:
-        pass
+        if current() is not None:
+            return  # a verb that another one calls is part of that one
+        self._meter = meter = Meter(self._operation, self._scope.tenant)
+        self._span = self._observer.begin(self._operation, self._scope)
+        meter.start()
 
     def __exit__(
         self,
@@ -83,6 +96,10 @@ class Call:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        meter = self._meter
+        if meter is not None:
+            meter.stop(error)
+            self._observer.end(self._span, meter, error)
         if not isinstance(error, MemlaneError):
             return
         error.operation = self._operation

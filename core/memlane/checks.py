@@ -14,17 +14,21 @@ from memlane.errors import (
     IsolationError,
     ValidationError,
 )
-from memlane.protocols import IndexedRecord
+from memlane.protocols import EmbeddingSpace, IndexedRecord
 from memlane.scope import Scope
 
 __all__ = (
     "check_dimensions",
     "check_inputs",
     "check_limit",
+    "check_shadowed",
     "check_space",
     "check_upsert",
     "check_version",
     "closed_error",
+    "former_error",
+    "shadow_error",
+    "spaced_error",
 )
 
 
@@ -48,15 +52,17 @@ def check_upsert(
                 scope=scope,
                 remedy="store each scope's records in a call of their own",
             )
-        for part in item.parts:
-            vector = part.vector
-            if vector.ndim != 1 or not len(vector) or not np.isfinite(vector).all():
-                raise EmbeddingSpaceError(
-                    "a vector is not a flat array of finite numbers",
+        if item.replaces is not None:
+            before = item.replaces.scope
+            named = (before.tenant, before.user, before.agent, item.replaces.id)
+            if named != (*owner, item.record.id):
+                raise IsolationError(
+                    "what a record is to replace is another record",
                     operation="upsert",
                     scope=scope,
-                    remedy="check the embedder",
+                    remedy="pass the version of the same record",
                 )
+        _check_vectors(item, scope=scope, operation="upsert")
     if expected_version is not None:
         ids = [item.record.id for item in records]
         if len(set(ids)) < len(ids):
@@ -65,6 +71,18 @@ def check_upsert(
                 operation="upsert",
                 scope=scope,
                 remedy="pass each record once",
+            )
+
+
+def _check_vectors(item: IndexedRecord, *, scope: Scope, operation: str) -> None:
+    for part in item.parts:
+        vector = part.vector
+        if vector.ndim != 1 or not len(vector) or not np.isfinite(vector).all():
+            raise EmbeddingSpaceError(
+                "a vector is not a flat array of finite numbers",
+                operation=operation,
+                scope=scope,
+                remedy="check the embedder",
             )
 
 
@@ -104,8 +122,8 @@ def check_space(space: str, known: Collection[str], *, scope: Scope) -> None:
             f"not {space}",
             operation="ensure_index",
             scope=scope,
-            remedy="use the embedder they were stored with, or reembed: `iterate` over the records "
-            "and store them in a new file",
+            remedy="use the embedder they were stored with, or take the tenant to the new one "
+            "with `admin(tenant).reembed`",
         )
 
 
@@ -122,6 +140,59 @@ def check_dimensions(space: str, have: int, known: int, *, scope: Scope) -> None
             scope=scope,
             remedy="store with one embedder per space",
         )
+
+
+def former_error(space: str, *, scope: Scope, operation: str) -> EmbeddingSpaceError:
+    """Return what a call in a space raises whose tenant was taken to another."""
+    return EmbeddingSpaceError(
+        f"this tenant was taken from the embedding space {space} to another",
+        operation=operation,
+        scope=scope,
+        remedy="open a client with the embedder that the tenant was re-embedded with",
+    )
+
+
+def shadow_error(space: str, found: str | None, *, scope: Scope, operation: str) -> ConflictError:
+    """Return what re-embedding raises where another goes on, or it was abandoned."""
+    what = f"the tenant is being re-embedded to {found}" if found else "there is no shadow"
+    return ConflictError(
+        f"{what}; {space} was expected",
+        operation=operation,
+        scope=scope,
+        remedy="go on with that embedder, or abandon it first and begin again",
+    )
+
+
+def spaced_error(space: str, *, scope: Scope) -> EmbeddingSpaceError:
+    """Return what re-embedding raises where there is nothing to do."""
+    return EmbeddingSpaceError(
+        f"the tenant's records are of the embedding space {space} already",
+        operation="reembed",
+        scope=scope,
+        remedy="open a client with that embedder",
+    )
+
+
+def check_shadowed(
+    records: Sequence[IndexedRecord], *, scope: Scope, space: EmbeddingSpace
+) -> None:
+    """Refuse records of another tenant, and vectors that are not of a shadow's space.
+
+    Raises:
+        IsolationError: A record is another tenant's.
+        EmbeddingSpaceError: A vector is longer or shorter, or not finite.
+    """
+    for item in records:
+        if item.record.scope.tenant != scope.tenant:
+            raise IsolationError(
+                "a record to be re-embedded is of another tenant",
+                operation="reembed",
+                scope=scope,
+                remedy="take each tenant to another space in a call of its own",
+            )
+        _check_vectors(item, scope=scope, operation="reembed")
+        for part in item.parts:
+            check_dimensions(space.id, len(part.vector), space.dimensions, scope=scope)
 
 
 def check_inputs(inputs: Sequence[str], *, max_batch: int, max_chars: int) -> None:

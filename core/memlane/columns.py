@@ -6,7 +6,7 @@ own uses `cosine_distances` alone. One that is asked twice has its answers joine
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from itertools import pairwise
@@ -30,7 +30,14 @@ from memlane.protocols import (
 )
 from memlane.types import MemoryRecord
 
-__all__ = ("TimedCandidates", "candidates_of", "cosine_distances", "meets", "merged")
+__all__ = (
+    "TimedCandidates",
+    "candidates_of",
+    "cosine_distances",
+    "directions_of",
+    "meets",
+    "merged",
+)
 
 _Name: TypeAlias = tuple[str, str, bool, int]
 
@@ -108,6 +115,24 @@ def cosine_distances(matrix: Vector, vector: Vector | None, *, unit_rows: bool =
     return distances
 
 
+def directions_of(matrix: Vector) -> Callable[[Sequence[int]], Vector]:
+    """Return what tells the directions of some rows of a matrix; nothing is computed until then.
+
+    Args:
+        matrix: float32 of shape (rows, dimensions), of any lengths; one of zero has no direction,
+            and stays zero.
+    """
+
+    def directions(rows: Sequence[int]) -> Vector:
+        chosen = matrix[np.asarray(rows, dtype=np.int64)].astype(np.float64)
+        lengths = np.sqrt(np.einsum("ij,ij->i", chosen, chosen))
+        lengths[lengths == 0] = 1.0
+        found: Vector = (chosen / lengths[:, None]).astype(np.float32)
+        return found
+
+    return directions
+
+
 def candidates_of(
     records: Iterable[IndexedRecord], query: VectorQuery, *, complete: bool = True
 ) -> Candidates:
@@ -155,6 +180,7 @@ def candidates_of(
         ),
         complete=complete,
         records=[record for _, record, _, _ in rows],
+        directions=directions_of(matrix),
     )
 
 
@@ -230,9 +256,35 @@ def merged(first: Candidates, second: Candidates) -> Candidates:
         occurred=np.concatenate([one.occurred, other.occurred])[chosen],
         complete=one.complete,
         records=records,
+        directions=_joined_directions(one, other, rows),
         stored=np.array(moments, dtype=np.int64)[chosen],
         session_names=session_names,
     )
+
+
+def _joined_directions(
+    first: Candidates, second: Candidates, rows: Sequence[int]
+) -> Callable[[Sequence[int]], Vector] | None:
+    """Return the directions of the rows of two answers, where both can tell theirs."""
+    tell, other, count = first.directions, second.directions, len(first)
+    if tell is None or other is None:
+        return None
+
+    def directions(chosen: Sequence[int]) -> Vector:
+        places = [rows[row] for row in chosen]
+        one, two = (
+            tell([p for p in places if p < count]),
+            other([p - count for p in places if p >= count]),
+        )
+        found = np.zeros((len(places), max(one.shape[1], two.shape[1])), dtype=np.float32)
+        late = np.array(places, dtype=np.int64) >= count
+        if len(one):
+            found[~late] = one
+        if len(two):
+            found[late] = two
+        return found
+
+    return directions
 
 
 class _Rows(Sequence[MemoryRecord]):

@@ -9,20 +9,35 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from memlane.errors import BackendError, EmbeddingSpaceError, MemlaneError
+from memlane.images import Picture
 from memlane.marks import marked_terms
-from memlane.protocols import Embedder, EmbeddingSpace, Purpose, RecordPart, Terms, Vector
+from memlane.metering import current
+from memlane.powers import SupportsImages
+from memlane.protocols import (
+    Embedder,
+    EmbeddingSpace,
+    IndexedRecord,
+    Purpose,
+    RecordPart,
+    Terms,
+    Vector,
+)
 from memlane.runtime import SingleFlight, WorkerThreads, fork
 from memlane.scope import Scope
+from memlane.types import Image
 from memlane.windows import clip, windows
 
 __all__ = ("Embeddings", "VectorCache", "embed_all")
 
 _INLINE_CHARS = 2_000  # cutting this much text takes less time than a hop to another thread
+
+_IMAGES = 16  # pictures shown to a model at a time
 
 _INFINITE = float("inf")
 
@@ -101,6 +116,11 @@ class VectorCache:
             if not rows:
                 del self._tenants[scope.tenant]
 
+    def forget_tenant(self, tenant: str | None) -> None:
+        """Drop all vectors of a tenant's users."""
+        with self._lock:
+            self._count -= len(self._tenants.pop(tenant, ()))
+
 
 def check_vectors(vectors: Vector, *, count: int, space: EmbeddingSpace) -> Vector:
     """Return a copy of vectors as float32 (count, dimensions) when each has a direction.
@@ -170,19 +190,25 @@ async def embed_all(embedder: Embedder, texts: Sequence[str], *, purpose: Purpos
     batches: list[Vector] = []
     for at in range(0, len(texts), step):
         batch = texts[at : at + step]
-        try:
-            vectors = await embedder.embed(batch, purpose=purpose)
-        except MemlaneError:
-            raise
-        except Exception as exc:
-            # Its message is not ours to repeat: it may quote what was to be embedded.
-            raise BackendError(
-                f"the embedder failed with {type(exc).__name__}",
-                remedy="look at the error that caused this one",
-            ) from exc
+        vectors = await _asked(embedder.embed(batch, purpose=purpose))
         batches.append(check_vectors(vectors, count=len(batch), space=embedder.space))
+        if (meter := current()) is not None:
+            meter.embedded += len(batch)
     joined: Vector = batches[0] if len(batches) == 1 else np.concatenate(batches)
     return joined
+
+
+async def _asked(answer: Awaitable[Vector]) -> Vector:
+    try:
+        return await answer
+    except MemlaneError:
+        raise
+    except Exception as exc:
+        # Its message is not ours to repeat: it may quote what was to be embedded.
+        raise BackendError(
+            f"the embedder failed with {type(exc).__name__}",
+            remedy="look at the error that caused this one",
+        ) from exc
 
 
 class Embeddings:
@@ -196,6 +222,7 @@ class Embeddings:
 
     def __init__(self, embedder: Embedder, *, workers: WorkerThreads, cached_queries: int) -> None:
         self._embedder = embedder
+        self._seeing = embedder if isinstance(embedder, SupportsImages) else None
         self._workers = workers
         self._cache = VectorCache(cached_queries)
         self._flight: SingleFlight[Vector] = SingleFlight()
@@ -210,10 +237,17 @@ class Embeddings:
         """The embedder's space."""
         return self._embedder.space
 
+    @property
+    def sees_pictures(self) -> bool:
+        """Whether the embedder's space holds pictures."""
+        return self._seeing is not None
+
     async def query_vector(self, text: str, *, scope: Scope) -> Vector:
         """Return the vector (dimensions,) of a query; the same query at once is embedded once."""
         key = self._cache.key(scope, text, self.space.id)
         if (known := self._cache.get(scope, key)) is not None:
+            if (meter := current()) is not None:
+                meter.cache_hits += 1
             return known
 
         async def embed() -> Vector:
@@ -227,8 +261,16 @@ class Embeddings:
         self._cache.put(scope, key, vector)
         return vector
 
-    async def document_parts(self, texts: Sequence[str]) -> list[tuple[RecordPart, ...]]:
-        """Return the parts of each text: the whole, and sentence windows when it is long."""
+    async def document_parts(
+        self, texts: Sequence[str], *, pictures: Sequence[Sequence[Picture]] = ()
+    ) -> list[tuple[RecordPart, ...]]:
+        """Return the parts of each text: the whole, and sentence windows when it is long.
+
+        Args:
+            texts: What is to be found.
+            pictures: Those beside each text, or () where there are none at all. Each that the
+                embedder sees is one more part, behind the text's own and as long as the text.
+        """
         limit = self._embedder.max_chars
         if sum(map(len, texts)) > _INLINE_CHARS:
             cut = await self._workers.run(_cut, texts, limit)
@@ -238,14 +280,53 @@ class Embeddings:
             self._embedder, [part[2] for parts in cut for part in parts], purpose="document"
         )
         rows = iter(vectors)
-        return [
+        made = [
             tuple(
                 RecordPart(start=start, end=end, vector=next(rows), terms=words)
                 for start, end, _, words in parts
             )
             for parts in cut
         ]
+        return await self._with_pictures(made, pictures) if any(pictures) else made
+
+    async def _with_pictures(
+        self, made: Sequence[tuple[RecordPart, ...]], pictures: Sequence[Sequence[Picture]]
+    ) -> list[tuple[RecordPart, ...]]:
+        images = [
+            [picture.image for picture in beside if picture.image is not None]
+            for beside in pictures
+        ]
+        rows = iter(await self._image_vectors([image for beside in images for image in beside]))
+        return [
+            (*parts, *(replace(parts[0], vector=next(rows)) for _ in beside))
+            for parts, beside in zip(made, images, strict=True)
+        ]
+
+    async def _image_vectors(self, images: Sequence[Image]) -> Sequence[Vector]:
+        if self._seeing is None or not images:
+            return ()
+        found: list[Vector] = []
+        for at in range(0, len(images), _IMAGES):
+            some = images[at : at + _IMAGES]
+            vectors = await _asked(self._seeing.embed_images(some))
+            found.extend(check_vectors(vectors, count=len(some), space=self.space))
+            if (meter := current()) is not None:
+                meter.embedded += len(some)
+        return found
+
+    async def changed_parts(self, text: str, before: IndexedRecord) -> tuple[RecordPart, ...]:
+        """Return the parts of a record's new text, and those of the pictures that it keeps."""
+        [made] = await self.document_parts([text])
+        seen = sum(note.embedded for note in before.record.images)
+        if not seen or len(before.parts) <= seen or before.record.space != self.space.id:
+            return made
+        # Pictures come last; what finds their words is the text that now stands beside them.
+        return (*made, *(replace(made[0], vector=part.vector) for part in before.parts[-seen:]))
 
     def forget(self, scope: Scope) -> None:
         """Drop what is cached of the scope's user."""
         self._cache.forget(scope)
+
+    def forget_tenant(self, tenant: str | None) -> None:
+        """Drop what is cached of a tenant's users."""
+        self._cache.forget_tenant(tenant)

@@ -26,6 +26,7 @@ __all__ = (
     "CredentialsError",
     "DeadlineExceededError",
     "EmbeddingSpaceError",
+    "ImportFileError",
     "InvalidCursorError",
     "InvalidFilterError",
     "IsolationError",
@@ -35,7 +36,9 @@ __all__ = (
     "NotFoundError",
     "PartialWriteError",
     "QuotaExceededError",
+    "RedactedError",
     "RequestRejectedError",
+    "ScannerError",
     "ScopeError",
     "ServiceError",
     "StoreFileError",
@@ -119,6 +122,45 @@ class InvalidCursorError(ValidationError):
 
 class EmbeddingSpaceError(ValidationError):
     """A vector does not belong to the space asked for: dimension, model, or not a finite number."""
+
+
+class RedactedError(ValidationError):
+    """A redactor found what may not be kept at all; nothing was embedded, stored or sent."""
+
+
+class ImportFileError(ValidationError):
+    """A line of an import is damaged, out of place, too long or too deep.
+
+    Args:
+        reason: What is wrong, naming the line.
+        line: Its number, from 1.
+        imported: Records stored before it; a repeated import goes on behind them.
+        operation: The verb that was asked for.
+        scope: Whose memory it was about.
+        remedy: What to do about it.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        line: int,
+        imported: int = 0,
+        operation: str | None = None,
+        scope: Scope | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(reason, operation=operation, scope=scope, remedy=remedy)
+        self.line = line
+        self.imported = imported
+
+    def anew(self) -> Self:
+        """Return the same error for another caller, about nobody's memory yet."""
+        return type(self)(self.reason, line=self.line, imported=self.imported, remedy=self.remedy)
+
+
+class ScannerError(MemlaneError):
+    """The trust policy's scanner could not say what may be recalled; nothing is."""
 
 
 class NotFoundError(MemlaneError, LookupError):

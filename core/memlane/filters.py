@@ -23,7 +23,7 @@ FieldValue: TypeAlias = str | int | float | bool | Sequence[str] | Sequence[int 
 
 FIELDS: Final = (
     "@actor", "@agent", "@kind", "@namespace", "@occurred_at", "@session", "@source", "@stored_at",
-    "@tags",
+    "@tags", "@valid_from", "@valid_to",
 )  # fmt: skip
 """The record's own fields a filter may name; every other name is a key of the user's metadata."""
 
@@ -36,7 +36,7 @@ _SHOWN_CHARS: Final = 40
 _EXAMPLE: Final = '{"key": {"$eq": "value"}}'
 _NUMBER: Final = "finite number below 2**63"
 _EPOCH: Final = datetime(2020, 1, 1, tzinfo=UTC)
-_TIMES: Final = frozenset({"@occurred_at", "@stored_at"})
+_TIMES: Final = frozenset({"@occurred_at", "@stored_at", "@valid_from", "@valid_to"})
 _JOINS: Final[Mapping[object, Literal["and", "or"]]] = {"$and": "and", "$or": "or"}
 _WORDS: Final[Mapping[object, Operator]] = {
     "$eq": "eq", "$ne": "ne", "$gt": "gt", "$gte": "gte", "$lt": "lt", "$lte": "lte", "$in": "in",

@@ -22,6 +22,7 @@ from memlane.scope import Scope
 __all__ = (
     "EPOCH",
     "MAX_NAMESPACE_BYTES",
+    "MAX_VERSIONS",
     "VectorKey",
     "agent_prefix",
     "check_kind",
@@ -56,10 +57,14 @@ MAX_NAMESPACE_BYTES = 200
 MAX_RECORD_ID_BYTES = 256
 """Three bytes each when escaped, plus the owner: within S3 Vectors' 1,024 bytes a key."""
 
+MAX_VERSIONS = 100
+"""Of one record, the current one aside. Ours: more is a journal, and no memory."""
+
 _PLAIN_TENANT = lazy(r"[a-z0-9](?:[.-]?[a-z0-9])*")
 _SLUG_CHARS = lazy(r"[^a-z0-9]+")
 _KIND = lazy(r"[a-z0-9](?:[a-z0-9_.-]{0,30}[a-z0-9])?")
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_DIGITS = str.maketrans(_CROCKFORD, "0123456789abcdefghijklmnopqrstuv")  # as `int` reads them
 _ULID = lazy(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _ULID_CHARS = 26
 _ULID_TIME_CHARS = 10
@@ -187,10 +192,7 @@ def ulid_time(text: str) -> int | None:
     """Return the milliseconds of Unix time that a ULID begins with; None for other ids."""
     if len(text) != _ULID_CHARS or not _ULID().fullmatch(text):
         return None
-    value = 0
-    for char in text[:_ULID_TIME_CHARS]:
-        value = value << 5 | _CROCKFORD.index(char)
-    return value
+    return int(text[:_ULID_TIME_CHARS].translate(_DIGITS), 32)
 
 
 def idempotent_id(key: str) -> str:

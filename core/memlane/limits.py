@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 from memlane.errors import ValidationError
 
-__all__ = ("Limits", "check_deadline", "check_limit", "check_similarity", "check_tokens")
+__all__ = (
+    "Limits",
+    "check_deadline",
+    "check_limit",
+    "check_similarity",
+    "check_tokens",
+    "check_version",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +67,16 @@ def check_tokens(tokens: object) -> int:
             "max_tokens must be a positive whole number", remedy="pass a budget such as 800"
         )
     return tokens
+
+
+def check_version(version: object, *, name: str) -> int:
+    """Return the number of a version when it is a whole one."""
+    if not isinstance(version, int) or not _whole(version):
+        raise ValidationError(
+            f"{name} must be a whole number, not {type(version).__name__}",
+            remedy="pass a record's `version`",
+        )
+    return version
 
 
 def check_similarity(similarity: object, *, name: str = "min_similarity") -> float | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, cast
@@ -18,7 +18,7 @@ from memlane.errors import BackendError
 from memlane.layout import to_minutes
 from memlane.scope import Scope
 from memlane.sizing import filterable_subset
-from memlane.types import MemoryRecord
+from memlane.types import ImageNote, MemoryRecord
 
 __all__ = (
     "NON_FILTERABLE",
@@ -26,6 +26,8 @@ __all__ = (
     "agent_form",
     "from_metadata",
     "id_form",
+    "notes_form",
+    "notes_of",
     "payload_bytes",
     "record_fields",
     "to_metadata",
@@ -50,6 +52,9 @@ _WIRE: Final[Mapping[str, str]] = MappingProxyType(
         "@namespace": "namespace",
         "@occurred_at": "occurred",
         "@stored_at": "stored",
+        # No user's key begins so, not even of records that were stored before there were these.
+        "@valid_from": "~valid_from",
+        "@valid_to": "~valid_to",
     }
 )
 _RESERVED: Final = frozenset(
@@ -57,6 +62,9 @@ _RESERVED: Final = frozenset(
 )
 NO_AGENT: Final = "default"
 """The older tools' word for records of no agent."""
+
+_ALWAYS: Final = (None, None)
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 def wire_name(field: str) -> str:
@@ -68,7 +76,8 @@ def wire_name(field: str) -> str:
 
 def id_form(value: str) -> str:
     """Return what a user, a session or an actor is filtered by: itself, or a hash if it is long."""
-    if len(value.encode("utf-8")) <= MAX_FILTERABLE_ID_BYTES and not value.startswith("#"):
+    size = len(value) if value.isascii() else len(value.encode("utf-8"))
+    if size <= MAX_FILTERABLE_ID_BYTES and not value.startswith("#"):
         return value
     return _hashed_form(value)
 
@@ -88,7 +97,7 @@ def agent_form(agent: str | None) -> str:
 
 def record_fields(record: MemoryRecord) -> dict[str, Any]:
     """Return what filters see of a record: its own fields under "@", the user's plain keys."""
-    fields: dict[str, Any] = dict(filterable_subset(record.metadata))
+    fields: dict[str, Any] = dict(filterable_subset(record.metadata)) if record.metadata else {}
     fields["@kind"] = record.kind
     fields["@source"] = record.source
     fields["@namespace"] = record.namespace
@@ -98,20 +107,24 @@ def record_fields(record: MemoryRecord) -> dict[str, Any]:
     )
     if record.tags:
         fields["@tags"] = list(record.tags)
-    named = {
-        "@actor": record.actor,
-        "@agent": record.scope.agent,
-        "@session": record.scope.session,
-    }
-    return fields | {name: value for name, value in named.items() if value is not None}
+    if record.valid_from is not None:
+        fields["@valid_from"] = to_minutes(record.valid_from)
+    if record.valid_to is not None:
+        fields["@valid_to"] = to_minutes(record.valid_to)
+    if record.actor is not None:
+        fields["@actor"] = record.actor
+    if record.scope.agent is not None:
+        fields["@agent"] = record.scope.agent
+    if record.scope.session is not None:
+        fields["@session"] = record.scope.session
+    return fields
 
 
-def _payload(record: MemoryRecord) -> str:
-    stored = record.stored_at
-    told = stored.isoformat()
+def _payload(record: MemoryRecord, told: str, dumps: Callable[[object], str]) -> str:
+    scope, stored = record.scope, record.stored_at
     exact: dict[str, object] = {
         "v": record.version,
-        "user": record.scope.user,
+        "user": scope.user,
         # Mostly one and the same, and telling a time takes as long as all else here.
         "at": [
             told if record.occurred_at is stored else record.occurred_at.isoformat(),
@@ -119,16 +132,49 @@ def _payload(record: MemoryRecord) -> str:
             told if record.updated_at is stored else record.updated_at.isoformat(),
         ],
     }
-    optional: dict[str, object] = {
-        "tenant": record.scope.tenant,
-        "agent": record.scope.agent,
-        "session": record.scope.session,
-        "actor": record.actor,
-        "expires": record.expires_at.isoformat() if record.expires_at else None,
-        "metadata": dict(record.metadata) or None,
-    }
-    exact |= {name: value for name, value in optional.items() if value is not None}
-    return _encoded(exact)
+    if scope.tenant is not None:
+        exact["tenant"] = scope.tenant
+    if scope.agent is not None:
+        exact["agent"] = scope.agent
+    if scope.session is not None:
+        exact["session"] = scope.session
+    if record.actor is not None:
+        exact["actor"] = record.actor
+    if record.expires_at is not None:
+        exact["expires"] = record.expires_at.isoformat()
+    if record.metadata:
+        exact["metadata"] = dict(record.metadata)
+    if record.images:
+        exact["images"] = notes_form(record.images)
+    if record.valid_from is not None or record.valid_to is not None:
+        exact["valid"] = [_told(record.valid_from), _told(record.valid_to)]
+    return dumps(exact)
+
+
+def _told(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def _moment(told: str | None) -> datetime | None:
+    return None if told is None else datetime.fromisoformat(told)
+
+
+def notes_form(images: Sequence[ImageNote]) -> list[list[object]]:
+    """Return what is kept of pictures as JSON says it."""
+    return [[one.sha256, one.media_type, one.size, one.name, one.embedded] for one in images]
+
+
+def notes_of(form: Sequence[Sequence[Any]]) -> tuple[ImageNote, ...]:
+    """Return what `notes_form` was given.
+
+    Raises:
+        TypeError: It is of another form.
+        ValueError: The same.
+    """
+    return tuple(
+        ImageNote(sha256=sha256, media_type=media_type, size=size, name=name, embedded=embedded)
+        for sha256, media_type, size, name, embedded in form
+    )
 
 
 def _plain(value: object) -> object:
@@ -143,21 +189,31 @@ _encoded: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), de
 
 def payload_bytes(record: MemoryRecord) -> int:
     """Return the bytes of text and payload together: at most `sizing.MAX_PAYLOAD_BYTES`."""
-    return len(record.text.encode("utf-8")) + len(_payload(record).encode("utf-8"))
+    payload = _payload(record, record.stored_at.isoformat(), _encoded)
+    return len(record.text.encode("utf-8")) + len(payload.encode("utf-8"))
 
 
-def to_metadata(record: MemoryRecord, *, part: int = 0) -> dict[str, Any]:
-    """Return the flat metadata of one vector of a record."""
+def to_metadata(
+    record: MemoryRecord, *, part: int = 0, dumps: Callable[[object], str] = _encoded
+) -> dict[str, Any]:
+    """Return the flat metadata of one vector of a record.
+
+    Args:
+        record: The record.
+        part: Which of its vectors.
+        dumps: Writes JSON; a quicker one where there is one.
+    """
     scope = record.scope
-    flat = {wire_name(key): value for key, value in record_fields(record).items()}
+    told = record.stored_at.isoformat()
+    flat = {_WIRE.get(key) or wire_name(key): value for key, value in record_fields(record).items()}
     flat |= {
         "user_id": id_form(scope.user),
         "agent_name": agent_form(scope.agent),
         "space": record.space,
         "part": part,
         "content": record.text,
-        "stored_at": record.stored_at.isoformat(),
-        "payload": _payload(record),
+        "stored_at": told,
+        "payload": _payload(record, told, dumps),
     }
     if scope.session is not None:
         flat["conversation_id"] = id_form(scope.session)
@@ -169,8 +225,18 @@ def to_metadata(record: MemoryRecord, *, part: int = 0) -> dict[str, Any]:
     return flat
 
 
+class _Draft:
+    """A record in the making: setting the fields of a frozen one takes ten times as long."""
+
+    __slots__ = MemoryRecord.__slots__
+
+
 def from_metadata(
-    record_id: str, flat: Mapping[str, Any], *, loads: Callable[[str], Any] = json.loads
+    record_id: str,
+    flat: Mapping[str, Any],
+    *,
+    loads: Callable[[str], Any] = json.loads,
+    near: Scope | None = None,
 ) -> MemoryRecord:
     """Return the record that `to_metadata` described.
 
@@ -178,6 +244,7 @@ def from_metadata(
         record_id: Its id.
         flat: What was stored.
         loads: Reads JSON; a quicker one where there is one.
+        near: A scope that the record may be of. If it is, no equal one is made and checked.
 
     Raises:
         BackendError: The payload is missing or damaged.
@@ -186,29 +253,44 @@ def from_metadata(
         exact = loads(flat["payload"])
         occurred, stored, updated = exact["at"]
         expires = exact.get("expires")
-        return MemoryRecord(
-            id=record_id,
-            text=flat["content"],
-            scope=Scope(
-                exact["user"],
-                tenant=exact.get("tenant"),
-                agent=exact.get("agent"),
-                session=exact.get("session"),
-            ),
-            namespace=flat["namespace"],
-            kind=flat["type"],
-            metadata=MappingProxyType({**exact.get("metadata", {})}),
-            tags=tuple(flat.get("tags", ())),
-            actor=exact.get("actor"),
-            source=flat["source"],
-            occurred_at=datetime.fromisoformat(occurred),
-            stored_at=datetime.fromisoformat(stored),
-            updated_at=datetime.fromisoformat(updated),
-            expires_at=datetime.fromisoformat(expires) if expires else None,
-            version=exact["v"],
-            space=flat["space"],
-        )
+        made: Any = _Draft()
+        made.id = record_id
+        made.text = flat["content"]
+        made.scope = _scope_of(exact, near)
+        made.namespace = flat["namespace"]
+        made.kind = flat["type"]
+        made.metadata = MappingProxyType({**exact["metadata"]}) if "metadata" in exact else _NOTHING
+        made.tags = tuple(flat.get("tags", ()))
+        made.actor = exact.get("actor")
+        made.source = flat["source"]
+        # As they were told: mostly one and the same.
+        made.stored_at = at = datetime.fromisoformat(stored)
+        made.occurred_at = at if occurred == stored else datetime.fromisoformat(occurred)
+        made.updated_at = at if updated == stored else datetime.fromisoformat(updated)
+        made.expires_at = datetime.fromisoformat(expires) if expires else None
+        made.version = exact["v"]
+        made.space = flat["space"]
+        valid_from, valid_to = exact.get("valid", _ALWAYS)
+        made.valid_from, made.valid_to = _moment(valid_from), _moment(valid_to)
+        made.images = notes_of(exact["images"]) if "images" in exact else ()
+        made.__class__ = MemoryRecord
+        record: MemoryRecord = made
     except (KeyError, TypeError, ValueError) as exc:
         raise BackendError(
             "a stored record's metadata is damaged", remedy="restore it from a backup or delete it"
         ) from exc
+    return record
+
+
+def _scope_of(exact: Mapping[str, Any], near: Scope | None) -> Scope:
+    user, tenant = exact["user"], exact.get("tenant")
+    agent, session = exact.get("agent"), exact.get("session")
+    if (
+        near is not None
+        and near.user == user
+        and near.tenant == tenant
+        and near.agent == agent
+        and near.session == session
+    ):
+        return near
+    return Scope(user, tenant=tenant, agent=agent, session=session)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from memlane.filters import Filter
+from memlane.receipts import Redaction
 from memlane.scope import Reach, Scope
-from memlane.types import MemoryRecord, Residue
+from memlane.types import MemoryRecord
 
 __all__ = (
     "Candidates",
@@ -26,13 +27,8 @@ __all__ = (
     "IndexedRecord",
     "Purpose",
     "RecordPart",
+    "Redactor",
     "ScanPage",
-    "SupportsActors",
-    "SupportsAdmin",
-    "SupportsClose",
-    "SupportsEnter",
-    "SupportsScrub",
-    "SupportsWarm",
     "VectorBackend",
     "VectorQuery",
 )
@@ -113,6 +109,19 @@ class Embedder(Protocol):
         ...
 
 
+@runtime_checkable
+class Redactor(Protocol):
+    """Takes out of a text what must not be kept, before it is embedded, stored or queued."""
+
+    async def redact(self, text: str) -> Redaction:
+        """Return the text as it may be kept, and what was found in it.
+
+        Raises:
+            RedactedError: It may not be kept at all.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
     """What a request is signed with. Its text shows no secret.
@@ -163,10 +172,18 @@ class RecordPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexedRecord:
-    """A record with what makes it findable. `parts` is empty where vectors were not asked for."""
+    """A record with what makes it findable.
+
+    Args:
+        record: The record.
+        parts: Its vectors; empty where they were not asked for.
+        replaces: The version that this one takes the place of, to be kept in its history; None
+            where nothing is to be kept. Never set on what a backend returns.
+    """
 
     record: MemoryRecord
     parts: tuple[RecordPart, ...]
+    replaces: MemoryRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +252,9 @@ class Candidates:
         occurred: int64 (n,): whole minutes since the epoch of `layout`.
         complete: Every record in reach that meets the query's conditions is here.
         records: The records, row by row, where they came for free; else None and `fetch` is asked.
+        directions: Given row numbers, k of them, returns float32 (k, m) of length one whose inner
+            products are the cosines between those rows' vectors, exactly or nearly (a backend that
+            keeps sketches says how nearly); None where a backend cannot tell.
     """
 
     record_ids: Sequence[str]
@@ -251,6 +271,7 @@ class Candidates:
     occurred: Integers
     complete: bool
     records: Sequence[MemoryRecord] | None = None
+    directions: Callable[[Sequence[int]], Vector] | None = None
 
     def __len__(self) -> int:
         return len(self.record_ids)
@@ -338,62 +359,4 @@ class VectorBackend(Protocol):
 
     async def delete(self, record_ids: Sequence[str], *, reach: Reach) -> int:
         """Delete records within reach and return how many existed."""
-        ...
-
-
-@runtime_checkable
-class SupportsActors(Protocol):
-    """A backend that knows who has spoken in a scope."""
-
-    async def actors(self, *, reach: Reach) -> Sequence[str]:
-        """Return the distinct actors of the records within reach."""
-        ...
-
-
-@runtime_checkable
-class SupportsScrub(Protocol):
-    """A backend that can take deleted bytes out of its files."""
-
-    async def scrub(self, *, scope: Scope) -> Residue:
-        """Remove what deletion left behind and say where bytes may still lie."""
-        ...
-
-
-@runtime_checkable
-class SupportsClose(Protocol):
-    """A part that holds something to let go of."""
-
-    async def aclose(self) -> None:
-        """Finish what was accepted, then release everything; may be called twice."""
-        ...
-
-
-@runtime_checkable
-class SupportsEnter(Protocol):
-    """A part that works cheaper on a loop it was introduced to."""
-
-    async def enter(self) -> None:
-        """Let the calling event loop have connections of its own until `aclose`."""
-        ...
-
-
-@runtime_checkable
-class SupportsWarm(Protocol):
-    """A backend that can begin, while a text is embedded, what a query will need."""
-
-    def warm(self, scope: Scope) -> None:
-        """Begin to fetch what is missing for `scope`; never waits and never fails."""
-        ...
-
-
-@runtime_checkable
-class SupportsAdmin(Protocol):
-    """A backend whose tenants are made and kept by somebody with more rights than they have."""
-
-    async def onboard(self, *, scope: Scope, space: EmbeddingSpace) -> bool:
-        """Make what a tenant needs; False when it was there. May be called again at any time."""
-        ...
-
-    async def sweep(self, *, scope: Scope, now: datetime) -> int:
-        """Delete the tenant's records that expired at or before `now` and return how many."""
         ...

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from memlane.cursors import decode_cursor, encode_cursor
 from memlane.errors import ConflictError, IsolationError, NotFoundError
 from memlane.filters import Filter
+from memlane.powers import SupportsCount, SupportsVersions
 from memlane.protocols import IndexedRecord, VectorBackend
 from memlane.scope import Reach
 from memlane.types import MemoryRecord, Page
@@ -68,6 +70,28 @@ class Reader:
         found = await self._backend.fetch([record_id], reach=reach)
         return only(found, record_id=record_id, reach=reach).record
 
+    async def history(self, record_id: str, *, reach: Reach) -> list[MemoryRecord]:
+        """Return a record and its kept versions, the newest first.
+
+        Raises:
+            NotFoundError: There is none in reach.
+        """
+        record = await self.get(record_id, reach=reach)
+        return [record, *await self.versions(record, reach=reach)]
+
+    async def versions(self, record: MemoryRecord, *, reach: Reach) -> list[MemoryRecord]:
+        """Return what is kept of a record in reach as it was, the newest version first."""
+        if not isinstance(self._backend, SupportsVersions):
+            return []
+        kept = await self._backend.versions(record.id, reach=reach)
+        # How long a version was to be kept says nothing any more: it goes with its record.
+        found = within_reach(kept, replace(reach, now=None))
+        # With several agents in reach each may have a record of that id.
+        mine = (
+            old for old in found if (old.id, old.scope.agent) == (record.id, record.scope.agent)
+        )
+        return [old for old in mine if old != record]
+
     async def page(
         self,
         *,
@@ -100,6 +124,8 @@ class Reader:
 
     async def count(self, *, reach: Reach, namespace: str, condition: Filter | None) -> int:
         """Return how many records are within reach and meet the condition."""
+        if isinstance(self._backend, SupportsCount):
+            return await self._backend.count(reach=reach, namespace=namespace, filter=condition)
         total, place = 0, None
         while True:
             page = await self._backend.scan(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
 from memlane.filters import FilterLike
+from memlane.receipts import CallReceipt, ForgetReceipt, ImportReceipt, Progress
 from memlane.retrieval import estimate_tokens
 from memlane.scope import Scope
 from memlane.types import (
-    ForgetReceipt,
+    Content,
+    Duplicates,
     Match,
     MemoryContext,
     MemoryRecord,
@@ -47,7 +49,7 @@ class ScopedMemory:
 
     async def store(
         self,
-        content: str,
+        content: Content,
         *,
         namespace: str = "/",
         kind: str = "fact",
@@ -60,6 +62,9 @@ class ScopedMemory:
         record_id: str | None = None,
         idempotency_key: str | None = None,
         source: Source = "app",
+        valid_from: datetime | None = None,
+        valid_to: datetime | None = None,
+        duplicates: Duplicates = "keep",
     ) -> MemoryRecord:
         """Remember one thing."""
         return await self._client.store(
@@ -76,6 +81,9 @@ class ScopedMemory:
             record_id=record_id,
             idempotency_key=idempotency_key,
             source=source,
+            valid_from=valid_from,
+            valid_to=valid_to,
+            duplicates=duplicates,
         )
 
     async def store_many(self, items: Iterable[NewMemory]) -> _Records:
@@ -147,6 +155,17 @@ class ScopedMemory:
             only_session=only_session,
         )
 
+    async def history(
+        self, record_id: str, *, include_agents: bool = False, only_session: bool = False
+    ) -> _Records:
+        """Return a record as it is and as it was, the newest version first."""
+        return await self._client.history(
+            record_id,
+            scope=self._scope,
+            include_agents=include_agents,
+            only_session=only_session,
+        )
+
     async def list(
         self,
         *,
@@ -178,6 +197,34 @@ class ScopedMemory:
         """Return how many records the scope contains."""
         return await self._client.count(scope=self._scope, namespace=namespace, filter=filter)
 
+    def export(
+        self,
+        *,
+        namespace: str | None = None,
+        filter: FilterLike | None = None,  # noqa: A002 - the public word for it
+        vectors: bool = False,
+        after: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> AsyncIterator[str]:
+        """Yield all the scope contains as lines of JSON."""
+        return self._client.export(
+            scope=self._scope,
+            namespace=namespace,
+            filter=filter,
+            vectors=vectors,
+            after=after,
+            on_progress=on_progress,
+        )
+
+    async def import_records(
+        self,
+        lines: Iterable[str | bytes] | AsyncIterable[str | bytes],
+        *,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> ImportReceipt:
+        """Store what `export` wrote; repeated, it goes on where it was cut short."""
+        return await self._client.import_records(lines, scope=self._scope, on_progress=on_progress)
+
     async def update(
         self,
         record_id: str,
@@ -190,6 +237,9 @@ class ScopedMemory:
         actor: str | Unset | None = UNSET,
         occurred_at: datetime | Unset = UNSET,
         expires_at: datetime | Unset | None = UNSET,
+        source: Source | Unset = UNSET,
+        valid_from: datetime | Unset | None = UNSET,
+        valid_to: datetime | Unset | None = UNSET,
         expected_version: int | None = None,
         include_agents: bool = False,
         only_session: bool = False,
@@ -206,6 +256,28 @@ class ScopedMemory:
             actor=actor,
             occurred_at=occurred_at,
             expires_at=expires_at,
+            source=source,
+            valid_from=valid_from,
+            valid_to=valid_to,
+            expected_version=expected_version,
+            include_agents=include_agents,
+            only_session=only_session,
+        )
+
+    async def restore(
+        self,
+        record_id: str,
+        *,
+        version: int,
+        expected_version: int | None = None,
+        include_agents: bool = False,
+        only_session: bool = False,
+    ) -> MemoryRecord:
+        """Make what a record once said its next version, and return that."""
+        return await self._client.restore(
+            record_id,
+            scope=self._scope,
+            version=version,
             expected_version=expected_version,
             include_agents=include_agents,
             only_session=only_session,
@@ -225,3 +297,7 @@ class ScopedMemory:
     async def forget(self) -> ForgetReceipt:
         """Delete all the scope contains and prove it."""
         return await self._client.forget(self._scope)
+
+    def last_receipt(self) -> CallReceipt | None:
+        """Return what the last call of this task, or of this thread, took."""
+        return self._client.last_receipt()

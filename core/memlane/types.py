@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from types import MappingProxyType
 from typing import Generic, Literal, TypeAlias, TypeVar
 
 from memlane.scope import Scope
 
 __all__ = (
-    "ForgetReceipt",
+    "Content",
+    "Duplicates",
+    "Image",
+    "ImageNote",
     "Match",
     "MemoryContext",
     "MemoryRecord",
@@ -20,10 +24,10 @@ __all__ = (
     "NamespaceQuery",
     "NewMemory",
     "Page",
-    "Residue",
     "RetrievalMode",
     "RetrievalOptions",
     "Source",
+    "Text",
 )
 
 T = TypeVar("T")
@@ -39,11 +43,63 @@ Source = Literal["app", "user", "assistant", "tool", "import"]
 RetrievalMode = Literal["hybrid", "vector", "text"]
 """Which legs find and rank: both, the embedding alone, or the words alone."""
 
-Residue = Literal["none", "wal", "backups", "unknown"]
-"""Where forgotten bytes may still lie: nowhere, in a write-ahead log, in backups, not known."""
+Duplicates = Literal["keep", "report", "collapse"]
+"""What is done when a near-duplicate of a new record is there: nothing is looked for; the call's
+receipt names it; the one that is there is returned, and no other is stored."""
 
 _NO_METADATA: Mapping[str, MetadataValue] = MappingProxyType({})
 _NO_FEATURES: Mapping[str, float] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Words among the parts of a memory.
+
+    Args:
+        text: The words.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture among the parts of a memory. What is kept of it is its vector and an `ImageNote`.
+
+    Args:
+        source: The picture's bytes, or the path of a file.
+        media_type: "image/png", "image/jpeg", "image/gif" or "image/webp"; told by the bytes if
+            left out.
+        name: What to call it; a path's own name if left out.
+    """
+
+    source: bytes | str | Path = field(repr=False)
+    _: KW_ONLY
+    media_type: str | None = None
+    name: str | None = None
+
+
+Content: TypeAlias = "str | Sequence[Text | Image]"
+"""What is remembered: a text, or texts and pictures."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageNote:
+    """What a record keeps of a picture.
+
+    Args:
+        sha256: Of its bytes, as 64 hexadecimal digits.
+        media_type: As in `Image`.
+        size: Its bytes, counted.
+        name: What it is called.
+        embedded: Whether its vector is among the record's; else its caption alone finds it.
+    """
+
+    sha256: str
+    media_type: str
+    size: int
+    name: str | None = None
+    embedded: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +122,9 @@ class MemoryRecord:
         expires_at: When it stops existing, aware UTC; None is never.
         version: 1 when stored, one more with each update.
         space: Id of the embedding space its vectors belong to.
+        valid_from: Since when it is true, aware UTC; None is since it happened.
+        valid_to: Until when it is true, aware UTC, that moment excluded; None is still.
+        images: What is kept of its pictures.
     """
 
     id: str
@@ -83,6 +142,9 @@ class MemoryRecord:
     expires_at: datetime | None = None
     version: int = 1
     space: str = ""
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
+    images: tuple[ImageNote, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +163,9 @@ class Match:
             comparable between embedding spaces; None in text mode, and for a model whose scale
             is not known yet.
         features: Why it ranks: each feature's weighted share of the score, by name; "asking" is
-            what a bare question loses, and negative.
+            what a bare question loses, and negative; "supersedes" is what a newer statement gains
+            by an older one whose place it takes, and "superseded" what that one loses.
+        label: What the client's trust policy says of it, such as "unverified"; "" is nothing.
     """
 
     record: MemoryRecord
@@ -110,13 +174,14 @@ class Match:
     passage: str
     relevance: float | None = None
     features: Mapping[str, float] = field(default_factory=lambda: _NO_FEATURES)
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewMemory:
     """One record to be stored by `store_many`; the fields are those of `store`."""
 
-    content: str
+    content: Content
     namespace: str = "/"
     kind: str = "fact"
     metadata: Mapping[str, MetadataValue] | None = None
@@ -128,6 +193,9 @@ class NewMemory:
     record_id: str | None = None
     idempotency_key: str | None = None
     source: Source = "app"
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
+    duplicates: Duplicates = "keep"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,25 +226,6 @@ class Page(Generic[T]):
 
     items: tuple[T, ...]
     cursor: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForgetReceipt:
-    """What `forget` did, counted.
-
-    Args:
-        found: Records that were there.
-        deleted: Records that are gone.
-        failed: Ids that could not be deleted.
-        verified_empty: A second reading of the scope found nothing.
-        residue: Where the bytes may still lie.
-    """
-
-    found: int
-    deleted: int
-    failed: tuple[str, ...]
-    verified_empty: bool
-    residue: Residue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +274,10 @@ class RetrievalOptions:
         candidates: Nearest records asked of the backend before ranking, from 1 to 10,000; never
             fewer than the answer's limit. None is 100. A backend that looks at every record
             anyway may rank more.
+        as_of: Recall as of this moment, aware: what was true and had been said then, in the words
+            it had then. None is now.
+        supersede: Let a newer statement of the same thing by the same owner take the older one's
+            place in the answer. Nothing is changed in the store.
     """
 
     include_agents: bool = False
@@ -232,3 +285,5 @@ class RetrievalOptions:
     namespaces: tuple[NamespaceQuery, ...] = ()
     min_relevance: float | None = None
     candidates: int | None = None
+    as_of: datetime | None = None
+    supersede: bool = True

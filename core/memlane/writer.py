@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, takewhile
-from typing import Any
+from typing import TypeAlias
 
+from memlane import metering
+from memlane.duplicates import Near, NearDuplicates, among, check_duplicates
 from memlane.embeddings import Embeddings
 from memlane.errors import (
     ConflictError,
     PartialWriteError,
     ValidationError,
 )
+from memlane.images import Picture, pictures_of
 from memlane.protocols import Clock, IndexedRecord, VectorBackend
-from memlane.reader import only, within_reach
+from memlane.reader import within_reach
 from memlane.scope import Reach, Scope
-from memlane.types import MemoryRecord, NewMemory
-from memlane.writing import RecordIds, changed, new_record
+from memlane.types import Duplicates, MemoryRecord, NewMemory
+from memlane.updating import Updater
+from memlane.writing import RecordIds, new_record
 
 __all__ = ("Writer",)
-
-_ATTEMPTS = 8  # an update that loses this many races in a row has found a hot spot to report
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +31,14 @@ class _Planned:
     record: MemoryRecord
     chosen_id: bool  # the caller named it, so it must not exist yet
     idempotent: bool  # the caller named the event, so it may exist and is then returned
+    pictures: tuple[Picture, ...] = ()
+    duplicates: Duplicates = "keep"
 
 
-class Writer:
+_Pair: TypeAlias = tuple[_Planned, IndexedRecord]
+
+
+class Writer(Updater):
     """The writing half of a client.
 
     Args:
@@ -44,11 +51,10 @@ class Writer:
     def __init__(
         self, backend: VectorBackend, embeddings: Embeddings, *, clock: Clock, batch: int
     ) -> None:
-        self._backend = backend
-        self._embeddings = embeddings
-        self._clock = clock
+        super().__init__(backend, embeddings, clock=clock)
         self._batch = max(1, min(batch, backend.capabilities.max_batch))
         self._ids = RecordIds()
+        self._near = NearDuplicates(backend, clock=clock)
 
     async def store_many(self, items: Iterable[NewMemory], *, scope: Scope) -> list[MemoryRecord]:
         """Store items in order; nothing is written unless all of them can be.
@@ -69,7 +75,7 @@ class Writer:
     def _plan(self, items: Iterable[NewMemory], scope: Scope) -> list[_Planned]:
         now = self._clock.now()
         planned: list[_Planned] = []
-        seen: dict[str, str | None] = {}
+        seen: dict[str, object] = {}
         if isinstance(items, NewMemory) or not isinstance(items, Iterable):
             raise ValidationError(
                 f"items must be a list of NewMemory, not {type(items).__name__}",
@@ -90,15 +96,15 @@ class Writer:
                     error.reason = f"item {place}: {error.reason}"
                 raise
             idempotent = item.idempotency_key is not None
-            if record.id in seen and not (idempotent and seen[record.id] == record.text):
+            if record.id in seen and not (idempotent and seen[record.id] == _said(record)):
                 raise ConflictError(
                     f"item {place} has the id of an item before it",
                     remedy="give each item an id of its own",
                 )
-            seen[record.id] = record.text if idempotent else None
-            planned.append(
-                _Planned(record, chosen_id=item.record_id is not None, idempotent=idempotent)
-            )
+            seen[record.id] = _said(record) if idempotent else None
+            chosen = item.record_id is not None
+            wish = check_duplicates(item.duplicates)
+            planned.append(_Planned(record, chosen, idempotent, pictures_of(item), wish))
         return planned
 
     async def _store_batch(
@@ -123,23 +129,83 @@ class Writer:
         fetched = await self._backend.fetch(list(wanted), reach=reach)
         found = within_reach((indexed.record for indexed in fetched), reach)
         known = {record.id: record for record in found if record.id in wanted}
-        if any(record.text != wanted[record.id].text for record in known.values()):
-            raise ConflictError(
-                "this idempotency_key was used for another content",
-                remedy="use a new key for a new event, or `update` to change the record",
-            )
+        for record in known.values():
+            if not await self._was_said(wanted[record.id], record, reach):
+                raise ConflictError(
+                    "this idempotency_key was used for another content",
+                    remedy="use a new key for a new event, or `update` to change the record",
+                )
         return known
+
+    async def _was_said(self, wanted: MemoryRecord, record: MemoryRecord, reach: Reach) -> bool:
+        """Say whether a record is of the event wanted, as far as that can be known."""
+        if _said(record) == _said(wanted):
+            return True
+        if record.version == 1:
+            return False
+        # It was changed since; what the event said is in its history, if that goes back so far.
+        kept = await self._reader.versions(record, reach=reach)
+        first = [old for old in kept if old.version == 1]
+        return not first or any(_said(old) == _said(wanted) for old in kept)
 
     async def _write(
         self, planned: Sequence[_Planned], scope: Scope, durable: dict[str, MemoryRecord]
     ) -> None:
         if not planned:
             return
-        parts = await self._embeddings.document_parts([plan.record.text for plan in planned])
+        parts = await self._embeddings.document_parts(
+            [plan.record.text for plan in planned], pictures=[plan.pictures for plan in planned]
+        )
         indexed = [
             (plan, IndexedRecord(record=plan.record, parts=part))
             for plan, part in zip(planned, parts, strict=True)
         ]
+        in_place_of: dict[str, str] = {}
+        if any(plan.duplicates != "keep" for plan in planned):
+            indexed, in_place_of = await self._sifted(indexed, scope, durable)
+        await self._write_runs(indexed, scope, durable)
+        # Not before: what they stand for in this very batch might not have been stored.
+        durable |= {id_: durable[other] for id_, other in in_place_of.items()}
+
+    async def _sifted(
+        self, pairs: Sequence[_Pair], scope: Scope, durable: dict[str, MemoryRecord]
+    ) -> tuple[list[_Pair], dict[str, str]]:
+        """Return what is to be stored, and which of it stands for what is not.
+
+        What has its like in the store is taken as durable at once.
+        """
+        meter = metering.current()
+        kept: list[_Pair] = []
+        in_place_of: dict[str, str] = {}
+        asked = [one for plan, one in pairs if plan.duplicates != "keep"]
+        there = iter(await self._near.of_all(asked, scope=scope))
+        for plan, one in pairs:
+            near: list[Near] = []
+            if plan.duplicates != "keep":
+                near = [*next(there), *among(one, (other for _, other in kept))]
+            if meter is not None:
+                for each in near:
+                    meter.near_duplicate(each.record.id)
+            # An id of one's own must be there afterwards.
+            same = next(
+                (
+                    each.record
+                    for each in near
+                    if each.is_same and (not plan.chosen_id or each.record.id == plan.record.id)
+                ),
+                None,
+            )
+            if same is None or plan.duplicates != "collapse":
+                kept.append((plan, one))
+            elif any(other.record is same for _, other in kept):
+                in_place_of[plan.record.id] = same.id
+            else:
+                durable[plan.record.id] = same
+        return kept, in_place_of
+
+    async def _write_runs(
+        self, indexed: Sequence[_Pair], scope: Scope, durable: dict[str, MemoryRecord]
+    ) -> None:
         # Runs of one condition keep the order in which the records were given.
         for must_be_new, run in groupby(
             indexed, key=lambda pair: pair[0].chosen_id or pair[0].idempotent
@@ -219,53 +285,10 @@ class Writer:
             return
         durable |= {indexed.record.id: indexed.record for indexed in records}
 
-    async def update(
-        self,
-        record_id: str,
-        *,
-        reach: Reach,
-        expected_version: int | None,
-        changes: Mapping[str, Any],
-    ) -> MemoryRecord:
-        """Store the next version of a record, read and replaced without losing another's change.
 
-        Raises:
-            NotFoundError: No such record in reach.
-            ConflictError: It is at another version than expected, or changes too fast.
-        """
-        for _ in range(_ATTEMPTS):
-            before = await self._one(record_id, reach)
-            record = before.record
-            if expected_version is not None and record.version != expected_version:
-                raise ConflictError(
-                    f"the record is at version {record.version}, not {expected_version}",
-                    remedy="read it again and repeat the change",
-                )
-            after = changed(
-                record, now=self._clock.now(), space=self._embeddings.space.id, **changes
-            )
-            parts = before.parts
-            if after.text != record.text or after.space != record.space or not parts:
-                parts = (await self._embeddings.document_parts([after.text]))[0]
-            try:
-                await self._backend.upsert(
-                    [IndexedRecord(record=after, parts=parts)],
-                    scope=record.scope,
-                    expected_version=record.version,
-                )
-            except ConflictError:
-                if expected_version is not None:
-                    raise
-                continue
-            return after
-        raise ConflictError(
-            f"the record changed {_ATTEMPTS} times while it was being updated",
-            remedy="pass expected_version and decide which change wins",
-        )
-
-    async def _one(self, record_id: str, reach: Reach) -> IndexedRecord:
-        found = await self._backend.fetch([record_id], reach=reach, vectors=True)
-        return only(found, record_id=record_id, reach=reach)
+def _said(record: MemoryRecord) -> object:
+    """Return what makes two events the same one: the words, and the very pictures."""
+    return record.text, [note.sha256 for note in record.images]
 
 
 def _tell(

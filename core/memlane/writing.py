@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal, get_args
+from typing import Final, Literal, cast, get_args
 
 from memlane.errors import ValidationError
+from memlane.images import notes_of, unseen
 from memlane.layout import check_kind, check_record_id, idempotent_id, normalize_namespace, ulid
 from memlane.metadata import payload_bytes
 from memlane.runtime import fork
 from memlane.scope import Scope, check_id
 from memlane.sizing import check_budget, check_metadata, check_tags, check_text
+from memlane.trust import least_trusted
 from memlane.types import MemoryRecord, MetadataValue, NewMemory, Source
 
-__all__ = ("UNSET", "RecordIds", "Unset", "changed", "new_record")
+__all__ = ("UNSET", "RecordIds", "Unset", "changed", "new_record", "restored")
 
 _SOURCES = frozenset(get_args(Source))
 
@@ -99,16 +101,29 @@ def _expiry(new: NewMemory, now: datetime) -> datetime | None:
                 "ttl reaches beyond the year 9999", remedy="leave ttl out to keep it for ever"
             ) from exc
     if new.expires_at is not None:
-        expires = _aware(new.expires_at, name="expires_at")
-        if expires <= now:
-            raise ValidationError(
-                "expires_at has passed already", remedy="pass a time to come, or delete the record"
-            )
-        return expires
+        return _end(new.expires_at, now)
     return None
 
 
+def _end(expires_at: object, now: datetime) -> datetime:
+    expires = _aware(expires_at, name="expires_at")
+    if expires <= now:
+        raise ValidationError(
+            "expires_at has passed already", remedy="pass a time to come, or delete the record"
+        )
+    return expires
+
+
+def _validity(moment: object, *, name: str) -> datetime | None:
+    return None if moment is None else _aware(moment, name=name)
+
+
 def _checked(record: MemoryRecord) -> MemoryRecord:
+    since, until = record.valid_from, record.valid_to
+    if since is not None and until is not None and since >= until:
+        raise ValidationError(
+            "valid_to is not after valid_from", remedy="pass the later moment as valid_to"
+        )
     check_budget(metadata=record.metadata, tags=record.tags, payload_bytes=payload_bytes(record))
     return record
 
@@ -155,8 +170,24 @@ def new_record(
             expires_at=_expiry(new, now),
             version=1,
             space=space,
+            valid_from=_validity(new.valid_from, name="valid_from"),
+            valid_to=_validity(new.valid_to, name="valid_to"),
+            images=notes_of(new),
         )
     )
+
+
+def _following(
+    record: MemoryRecord, fields: Mapping[str, object], *, space: str, labels: Sequence[str]
+) -> dict[str, object]:
+    """Return what changes with other fields: tags by a redactor's labels, and pictures by space."""
+    found: dict[str, object] = {}
+    if labels:
+        tags = cast("Sequence[str]", fields.get("tags", record.tags))
+        found["tags"] = check_tags([*tags, *labels])
+    if space != record.space:
+        found["images"] = unseen(record.images)
+    return found
 
 
 def changed(
@@ -172,8 +203,15 @@ def changed(
     actor: str | Unset | None = UNSET,
     occurred_at: datetime | Unset = UNSET,
     expires_at: datetime | Unset | None = UNSET,
+    source: Source | Unset = UNSET,
+    valid_from: datetime | Unset | None = UNSET,
+    valid_to: datetime | Unset | None = UNSET,
+    labels: Sequence[str] = (),
 ) -> MemoryRecord:
     """Return the next version of a record, with the given fields replaced.
+
+    Its source is the less trusted of the one it had and the one given. `labels` are added to its
+    tags, and are no change by themselves.
 
     Raises:
         ValidationError: Some field cannot be stored; the message names it and what to do.
@@ -194,14 +232,42 @@ def changed(
     if not isinstance(occurred_at, Unset):
         fields["occurred_at"] = _aware(occurred_at, name="occurred_at")
     if not isinstance(expires_at, Unset):
-        expires = None if expires_at is None else _aware(expires_at, name="expires_at")
-        if expires is not None and expires <= now:
-            raise ValidationError(
-                "expires_at has passed already", remedy="pass a time to come, or delete the record"
-            )
-        fields["expires_at"] = expires
+        fields["expires_at"] = None if expires_at is None else _end(expires_at, now)
+    if not isinstance(source, Unset):
+        fields["source"] = least_trusted(record.source, _source(source))
+    if not isinstance(valid_from, Unset):
+        fields["valid_from"] = _validity(valid_from, name="valid_from")
+    if not isinstance(valid_to, Unset):
+        fields["valid_to"] = _validity(valid_to, name="valid_to")
     if not fields:
         raise ValidationError("nothing to update", remedy="pass text, metadata or another field")
+    fields |= _following(record, fields, space=space, labels=labels)
     return _checked(
         replace(record, **fields, version=record.version + 1, updated_at=now, space=space)  # type: ignore[arg-type] # each field was checked above
+    )
+
+
+def restored(record: MemoryRecord, old: MemoryRecord, *, now: datetime, space: str) -> MemoryRecord:
+    """Return the next version of a record, saying what an older one said.
+
+    What is not about its words stays as it is now: whose it is, and how long it is kept.
+    """
+    return _checked(
+        replace(
+            record,
+            text=old.text,
+            metadata=old.metadata,
+            tags=old.tags,
+            namespace=old.namespace,
+            kind=old.kind,
+            actor=old.actor,
+            occurred_at=old.occurred_at,
+            valid_from=old.valid_from,
+            valid_to=old.valid_to,
+            source=least_trusted(record.source, old.source),
+            version=record.version + 1,
+            updated_at=now,
+            space=space,
+            images=record.images if space == record.space else unseen(record.images),
+        )
     )

@@ -11,7 +11,7 @@ from memlane.aws.bedrock.models import MODELS
 from memlane.aws.credentials import HostCredentials, StaticCredentials
 from memlane.aws.plane import DataPlane
 from memlane.local import MiniLMEmbedder
-from memlane.testing import EmbedderConformance, HashingEmbedder
+from memlane.testing import EmbedderConformance, HashingEmbedder, HashingImageEmbedder
 from memlane.testing.emulator import Emulator
 
 
@@ -21,6 +21,14 @@ class TestHashingEmbedder(EmbedderConformance):
     @pytest.fixture(params=[64, 8, 384], ids=lambda dimensions: f"d{dimensions}")
     def embedder(self, request: pytest.FixtureRequest) -> HashingEmbedder:
         return HashingEmbedder(request.param, max_batch=16, max_chars=400)
+
+
+class TestHashingImageEmbedder(EmbedderConformance):
+    """The fake one that sees pictures."""
+
+    @pytest.fixture
+    def embedder(self) -> HashingImageEmbedder:
+        return HashingImageEmbedder(256, max_batch=16, max_chars=400)
 
 
 class TestMiniLMEmbedder(EmbedderConformance):

@@ -40,6 +40,7 @@ CAMPAIGN = settings(
 )
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", MACHINES)
 def test_verbs_that_fail(name: str) -> None:
     """A hundred histories of fifteen calls leave nothing torn, lost or untold."""

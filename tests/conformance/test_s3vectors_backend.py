@@ -76,6 +76,8 @@ class TestIndexPerTenant(S3VectorsSuite):
 class TestSharedIndex(S3VectorsSuite):
     """All tenants lie in one index, which this library keeps apart."""
 
+    moves = False  # an index has one dimension
+
     @pytest.fixture
     async def backend(self, oracle: Emulator) -> AsyncIterator[S3VectorsBackend]:
         plane = DataPlane(region=oracle.region, endpoint_urls={"*": oracle.url})

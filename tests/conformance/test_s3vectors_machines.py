@@ -16,18 +16,21 @@ from memlane.aws.s3vectors import S3VectorsBackend
 from memlane.protocols import Clock
 from memlane.testing import HashingEmbedder, faulty_memory_machine, memory_machine
 from memlane.testing.emulator import Emulator
+from memlane.testing.stateful import FaultyMemoryMachine, MemoryMachine
 
 # The same examples in every normal run; the campaign draws new ones and prints how to repeat them.
 NORMAL = settings(
-    max_examples=15,  # some 450 calls over real HTTP
-    stateful_step_count=30,
+    max_examples=50,  # of each machine over each kind of index: two hundred over real HTTP
+    stateful_step_count=20,
     deadline=None,
     derandomize=True,
     database=None,
     phases=[Phase.explicit, Phase.generate, Phase.shrink],  # explaining takes minutes
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-CAMPAIGN = settings(NORMAL, max_examples=500, derandomize=False, print_blob=True)
+CAMPAIGN = settings(
+    NORMAL, max_examples=500, stateful_step_count=30, derandomize=False, print_blob=True
+)
 
 
 class Opener:
@@ -36,6 +39,7 @@ class Opener:
     def __init__(self, emulator: Emulator, *, index: str | None) -> None:
         self._emulator = emulator
         self._index = index
+        self.moving = index is None  # an index has one dimension, for all tenants that share it
         self._buckets: set[str] = set()
 
     def backend(self, folder: Path, clock: Clock | None = None) -> S3VectorsBackend:
@@ -71,28 +75,35 @@ def opener(request: pytest.FixtureRequest, emulator_process: Emulator) -> Opener
     return Opener(emulator_process, index=request.param)
 
 
+def any_order(opener: Opener) -> type[MemoryMachine]:
+    return memory_machine(opener.client, durable=True, moving=opener.moving)
+
+
+def any_fault(opener: Opener) -> type[FaultyMemoryMachine]:
+    return faulty_memory_machine(opener.backend, durable=True, moving=opener.moving)
+
+
+@pytest.mark.timeout(600)
 def test_any_order_of_verbs(opener: Opener) -> None:
-    """Fifteen histories end as the model says, each call on the way too."""
-    run_state_machine_as_test(memory_machine(opener.client, durable=True), settings=NORMAL)
+    """Fifty histories end as the model says, each call on the way too."""
+    run_state_machine_as_test(any_order(opener), settings=NORMAL)
 
 
+@pytest.mark.timeout(600)
 def test_verbs_that_fail(opener: Opener) -> None:
     """Calls that meet faults leave nothing torn, lost or untold."""
-    machine = faulty_memory_machine(opener.backend, durable=True)
-    run_state_machine_as_test(machine, settings=settings(NORMAL, stateful_step_count=15))
+    run_state_machine_as_test(any_fault(opener), settings=settings(NORMAL, stateful_step_count=12))
 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(7_200)
 def test_any_order_of_verbs_at_length(opener: Opener) -> None:
-    """Five hundred new histories."""
-    run_state_machine_as_test(memory_machine(opener.client, durable=True), settings=CAMPAIGN)
+    """Five hundred new histories, a thousand over both kinds of index."""
+    run_state_machine_as_test(any_order(opener), settings=CAMPAIGN)
 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(7_200)
 def test_verbs_that_fail_at_length(opener: Opener) -> None:
-    """Five hundred new histories with faults."""
-    run_state_machine_as_test(
-        faulty_memory_machine(opener.backend, durable=True), settings=CAMPAIGN
-    )
+    """Five hundred new histories with faults, a thousand over both kinds of index."""
+    run_state_machine_as_test(any_fault(opener), settings=CAMPAIGN)

@@ -31,7 +31,7 @@ MACHINES = {
 
 # The same examples in every normal run; the campaign draws new ones and prints how to repeat them.
 NORMAL = settings(
-    max_examples=60,
+    max_examples=100,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,
@@ -42,9 +42,10 @@ NORMAL = settings(
 CAMPAIGN = settings(NORMAL, max_examples=2_000, derandomize=False, print_blob=True)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", MACHINES)
 def test_any_order_of_verbs(name: str) -> None:
-    """Sixty histories of thirty calls end as the model says, each call on the way too."""
+    """A hundred histories of thirty calls end as the model says, each call on the way too."""
     run_state_machine_as_test(MACHINES[name], settings=NORMAL)
 
 

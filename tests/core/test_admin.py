@@ -6,10 +6,12 @@ from datetime import datetime
 
 import pytest
 
+from core.bare import BareBackend
 from memlane import MemoryClient, Scope
 from memlane.errors import BackendError, ScopeError, TenantNotOnboardedError
 from memlane.local import InMemoryBackend
-from memlane.protocols import EmbeddingSpace, SupportsAdmin
+from memlane.powers import SupportsAdmin
+from memlane.protocols import EmbeddingSpace
 from memlane.scope import Tenancy
 from memlane.testing import CountingBackend, FakeClock, HashingEmbedder, WrappedBackend
 
@@ -37,7 +39,9 @@ class Administered(CountingBackend):
 
 
 def _client(
-    backend: WrappedBackend | InMemoryBackend, clock: FakeClock, tenancy: Tenancy = "required"
+    backend: WrappedBackend | InMemoryBackend | BareBackend,
+    clock: FakeClock,
+    tenancy: Tenancy = "required",
 ) -> MemoryClient:
     return MemoryClient(backend=backend, embedder=HashingEmbedder(), clock=clock, tenancy=tenancy)
 
@@ -66,10 +70,16 @@ async def test_sweeping_says_how_many(clock: FakeClock) -> None:
 
 async def test_elsewhere_there_is_nothing_to_make(clock: FakeClock) -> None:
     """The index is seen to; sweeping is refused with what is the matter."""
-    admin = _client(InMemoryBackend(), clock).admin("acme")
+    admin = _client(BareBackend(), clock).admin("acme")
     assert await admin.onboard() is False
     with pytest.raises(BackendError, match=r"sweep tenant=acme.*'memory'"):
         await admin.sweep()
+    for verb in (admin.users, admin.stats, admin.forget_tenant, admin.abandon_reembed):
+        with pytest.raises(BackendError, match=r"tenant=acme.*'memory'"):
+            await verb()
+    for take in (admin.plan_reembed, admin.reembed):
+        with pytest.raises(BackendError, match=r"reembed tenant=acme.*'memory'"):
+            await take(HashingEmbedder())
 
 
 async def test_with_an_index_for_each_user_one_is_named(clock: FakeClock) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
@@ -20,7 +21,7 @@ from memlane import (
     Scope,
     ValidationError,
 )
-from memlane.local import InMemoryBackend
+from memlane.local import InMemoryBackend, SqliteBackend
 from memlane.testing import FailingBackend, FakeClock, GatedBackend, HashingEmbedder
 
 ADA = Scope("ada", tenant="acme")
@@ -201,6 +202,24 @@ async def test_races_of_updates_lose_nothing(client: MemoryClient) -> None:
             group.start_soon(_increment, client)
     record = await client.get("counter", scope=ADA)
     assert (record.metadata, record.version) == ({"n": 20}, 21)
+
+
+async def test_whoever_loses_a_race_waits_in_line(tmp_path: Path) -> None:
+    """Thirty tasks that change one record at once all do, each behind another's version."""
+    backend = SqliteBackend(tmp_path / "memory.db")
+    client = _client(backend)
+    await client.store("window", scope=ADA, record_id="r")
+
+    async def say(number: int) -> None:
+        await client.update("r", scope=ADA, text=f"said {number}")
+
+    async with anyio.create_task_group() as group:
+        for number in range(30):
+            group.start_soon(say, number)
+    history = await client.history("r", scope=ADA)
+    assert [record.version for record in history] == [*range(31, 0, -1)]
+    assert len({record.text for record in history}) == 31
+    await backend.aclose()
 
 
 async def _on_own_loop(work: Callable[[], Awaitable[None]], backend: str) -> None:

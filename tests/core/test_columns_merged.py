@@ -109,11 +109,23 @@ def test_the_whole_is_what_one_query_would_have_found(
     check_columns(found, QUERY)
     assert _rows(found) == _rows(expected)
     assert found.order.tolist() == expected.order.tolist()
+    assert found.directions is not None
+    assert expected.directions is not None
+    backwards = range(len(expected))[::-1]
+    np.testing.assert_array_equal(found.directions(backwards), expected.directions(backwards))
     sessions = found.sessions.tolist()
     for a, left in enumerate(expected.sessions.tolist()):
         assert (sessions[a] < 0) == (left < 0)
         for b, right in enumerate(expected.sessions.tolist()):
             assert (sessions[a] == sessions[b]) == (left == right)
+
+
+def test_who_tells_no_directions_has_none_when_joined() -> None:
+    """Of rows of which nothing is known nobody can say how near they are."""
+    one, two = (candidates_of([item], QUERY) for item in _records([(0, 0, 1, 1, 1)] * 2))
+    assert merged(one, two).directions is not None
+    assert merged(replace(one, directions=None), two).directions is None
+    assert merged(one, replace(two, directions=None)).directions is None
 
 
 def test_windows_found_by_the_second_query_join_their_record() -> None:

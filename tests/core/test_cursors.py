@@ -117,6 +117,30 @@ def test_a_cursor_of_another_version_is_refused() -> None:
         decode_cursor(later, scope=ADA, namespace="/", condition=None)
 
 
+@pytest.mark.parametrize("place", ["1.7.42", "2.1000.at.1.7.42", ""])
+def test_a_cursor_is_bound_to_its_use(place: str) -> None:
+    """A listing does not go on with an export's cursor, nor the other way round."""
+    uses = ["", "export", "export, vectors"]
+    for mine in uses:
+        cursor = encode_cursor(place, scope=ADA, namespace="/", condition=None, use=mine)
+        for other in uses:
+            if other == mine:
+                found = decode_cursor(cursor, scope=ADA, namespace="/", condition=None, use=other)
+                assert found == place
+                continue
+            with pytest.raises(InvalidCursorError, match="another listing"):
+                decode_cursor(cursor, scope=ADA, namespace="/", condition=None, use=other)
+
+
+def test_an_endless_cursor_is_refused_unread() -> None:
+    """A right one of that length, too: no backend makes any."""
+    cursor = _encode("x" * 4_000, ADA, "/", None)
+    with pytest.raises(InvalidCursorError, match="not a cursor"):
+        decode_cursor(cursor, scope=ADA, namespace="/", condition=None)
+    longest = _encode("x" * 3_000, ADA, "/", None)
+    assert decode_cursor(longest, scope=ADA, namespace="/", condition=None) == "x" * 3_000
+
+
 def test_a_cursor_and_its_error_show_no_user() -> None:
     """Neither the cursor nor the message of its refusal holds an id or a filter's value."""
     secret = Scope("ada-the-secret", tenant="acme", session="session-secret")

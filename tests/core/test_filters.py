@@ -21,7 +21,7 @@ QUICK = settings(deadline=None, max_examples=150)
 
 # Few names and values, so that conditions and records meet often.
 NAMES = ("topic", "n", "a.b", "x y", "é", *FIELDS)
-TIMES = ("@occurred_at", "@stored_at")
+TIMES = ("@occurred_at", "@stored_at", "@valid_from", "@valid_to")
 names = st.sampled_from(NAMES)
 untimed = st.sampled_from([name for name in NAMES if name not in TIMES])
 texts = st.sampled_from(["", "x", "xy", "X", "1", "True", "é"]) | st.text(

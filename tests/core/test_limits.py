@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memlane import MemoryClient, Scope
 from memlane.errors import ValidationError
-from memlane.limits import Limits, check_limit, check_similarity, check_tokens
+from memlane.limits import Limits, check_limit, check_similarity, check_tokens, check_version
+from memlane.local import InMemoryBackend
+from memlane.testing import HashingEmbedder
 
 NOT_WHOLE: tuple[object, ...] = (None, True, False, 1.0, "1", b"1", [1], Decimal(1), np.int64(1))
 
@@ -70,3 +74,29 @@ def test_limits_leave_room_to_work(name: str, least: int) -> None:
     for bad in (least - 1, None, 1.5, "4", True):
         with pytest.raises(ValidationError, match=name):
             Limits(**{name: bad})  # type: ignore[arg-type] # what untyped code would pass
+
+
+@pytest.mark.parametrize("bad", NOT_WHOLE)
+def test_a_version_is_a_number(bad: object) -> None:
+    """Any whole one: whether there is such a version is the store's to say."""
+    with pytest.raises(ValidationError, match="expected_version must be a whole number"):
+        check_version(bad, name="expected_version")
+    assert check_version(-1, name="expected_version") == -1
+
+
+@pytest.mark.parametrize(
+    ("verb", "given"),
+    [
+        ("update", {"text": "y", "expected_version": True}),
+        ("restore", {"version": True}),
+        ("restore", {"version": 1, "expected_version": "1"}),
+    ],
+)
+async def test_versions_are_looked_at_first(verb: str, given: dict[str, Any]) -> None:
+    """To a store the text "1" is another version than 1, and True is the first."""
+    client = MemoryClient(backend=InMemoryBackend(), embedder=HashingEmbedder())
+    ada = Scope("ada")
+    record = await client.store("x", scope=ada)
+    with pytest.raises(ValidationError, match="version must be a whole number"):
+        await getattr(client, verb)(record.id, scope=ada, **given)
+    assert await client.get(record.id, scope=ada) == record

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from memlane.errors import BackendError, ValidationError
 from memlane.filters import FIELDS
-from memlane.layout import MAX_NAMESPACE_BYTES
+from memlane.layout import MAX_NAMESPACE_BYTES, to_minutes
 from memlane.metadata import (
     NON_FILTERABLE,
     from_metadata,
@@ -32,7 +32,7 @@ from memlane.sizing import (
     filterable_subset,
     metadata_size,
 )
-from memlane.types import MemoryRecord, NewMemory
+from memlane.types import ImageNote, MemoryRecord, NewMemory
 from memlane.writing import RecordIds, new_record
 
 QUICK = settings(deadline=None, max_examples=200)
@@ -83,6 +83,22 @@ memories = st.builds(
     source=st.sampled_from(["app", "user", "assistant", "tool", "import"]),
 )
 
+notes = st.builds(
+    ImageNote,
+    sha256=st.just("0f" * 32),
+    media_type=st.sampled_from(["image/png", "image/webp"]),
+    size=st.integers(0, 2**40),
+    name=st.none() | texts,
+    embedded=st.booleans(),
+)
+lives = st.fixed_dictionaries(
+    {
+        "valid_from": st.none() | moments,
+        "valid_to": st.none() | moments,
+        "images": st.lists(notes, max_size=3).map(tuple),
+    }
+)
+
 
 def _record(new: NewMemory, scope: Scope) -> MemoryRecord:
     return new_record(new, scope=scope, now=NOW, ids=RecordIds(), space=SPACE)
@@ -107,14 +123,14 @@ def _service_accepts(flat: Mapping[str, Any]) -> None:
 
 
 @QUICK
-@given(memories, scopes)
-def test_a_record_comes_back_exactly(new: NewMemory, scope: Scope) -> None:
-    """Text, metadata, times to the microsecond, scope and version are what they were."""
+@given(memories, scopes, lives)
+def test_a_record_comes_back_exactly(new: NewMemory, scope: Scope, life: dict[str, Any]) -> None:
+    """Text, metadata, times to the microsecond, scope, version and pictures are what they were."""
     try:
         record = _record(new, scope)
     except ValidationError:
         reject()
-    record = replace(record, version=7, updated_at=NOW + timedelta(microseconds=1))
+    record = replace(record, version=7, updated_at=NOW + timedelta(microseconds=1), **life)
     # Over the wire it is JSON.
     flat = json.loads(json.dumps(to_metadata(record)))
     assert from_metadata(record.id, flat) == record
@@ -300,14 +316,20 @@ def test_long_ids_are_filtered_by_hash() -> None:
 
 
 @QUICK
-@given(memories, scopes)
-def test_filters_see_each_field_there_is(new: NewMemory, scope: Scope) -> None:
+@given(memories, scopes, lives)
+def test_filters_see_each_field_there_is(
+    new: NewMemory, scope: Scope, life: dict[str, Any]
+) -> None:
     """What a filter may name is there exactly when the record has it, under its own name."""
     try:
         record = _record(new, scope)
     except ValidationError:
         reject()
+    record = replace(record, **life)
     fields = record_fields(record)
+    for name in ("valid_from", "valid_to"):
+        moment: datetime | None = getattr(record, name)
+        assert fields.get(f"@{name}") == (None if moment is None else to_minutes(moment))
     assert {name for name in fields if name.startswith("@")} <= set(FIELDS)
     assert ("@tags" in fields) is bool(record.tags)
     assert fields.get("@actor") == record.actor

@@ -14,7 +14,8 @@ from blockbuster import BlockingError
 
 from memlane import BackendError, MemoryClient, Scope, ValidationError
 from memlane.local import InMemoryBackend
-from memlane.protocols import Clock, Embedder, SupportsActors, SupportsScrub, VectorBackend
+from memlane.powers import SupportsActors, SupportsScrub
+from memlane.protocols import Clock, Embedder, VectorBackend
 from memlane.scope import Reach
 from memlane.testing import (
     CountingBackend,

@@ -104,7 +104,7 @@ async def test_what_is_told_is_what_is_there(
     assert there - {"known"} == {record.text for record in told} - {"known"}
     await writer.store_many([items[place] for place in left], scope=ADA)
     texts = [record.text for record in await read_all(backend, Reach.whole(ADA, now=None))]
-    assert sorted(texts) == sorted({"known", *(item.content for item in items)})
+    assert sorted(texts) == sorted({"known", *(str(item.content) for item in items)})
 
 
 def _places(remedy: str, count: int) -> list[int]:

@@ -66,7 +66,7 @@ def row(model: str, text: str, *, query: bool = False) -> Row:
     if model == TITAN:
         return np.array(ask(TITAN, {"inputText": text})[0]["embedding"])
     if model == NOVA:
-        purpose = "TEXT_RETRIEVAL" if query else "GENERIC_INDEX"
+        purpose = "GENERIC_RETRIEVAL" if query else "GENERIC_INDEX"
         return np.array(
             ask(NOVA, nova(text, embeddingPurpose=purpose))[0]["embeddings"][0]["embedding"]
         )
@@ -161,7 +161,6 @@ def test_nova() -> None:
 @pytest.mark.parametrize(
     ("kind", "content", "types"),
     [
-        ("image", {"format": "png", "detailLevel": "DOCUMENT_IMAGE"}, ["IMAGE"]),
         ("audio", {"format": "wav"}, ["AUDIO"]),
         (
             "video",

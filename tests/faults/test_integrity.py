@@ -25,6 +25,7 @@ async def _make(path: Path) -> None:
         await client.store(_PRIVATE, scope=ada, record_id="secret", actor="ada", tags=["health"])
         await client.store(_LONG, scope=ada, record_id="long", ttl=timedelta(days=1))
         await client.store("x", scope=Scope("ada", tenant="acme", agent="support"), record_id="x")
+        await client.update("x", scope=Scope("ada", tenant="acme", agent="support"), text="y")
         await client.store("other", scope=Scope("bob"), record_id="bobs", metadata={"a": 1})
 
 
@@ -107,6 +108,21 @@ def _problems(path: Path, *statements: str) -> list[str]:
         ("update record set space = 9 where id = 'secret'", "its space 9 does not exist"),
         ("update record set space = 2 where id = 'secret'", "its space 2 is another tenant's"),
         ("delete from space", "its space 1 does not exist"),
+        ("update version set seq = 77", "place 77: 1 versions and no record"),
+        ("update version set space = 9", "a version of space 9, which does not exist"),
+        ("insert into shadowed values (1, 77)", "place 77: a shadow and no record"),
+        ("insert into shadowed values (1, 1)", "lane 1 has 1 shadows of no space"),
+        (
+            (
+                "insert into shadow select lane, 78, part, id, labels, numbers, vec, lex from hot"
+                " where lane = 1 and seq = 1"
+            ),
+            "place 78: 1 parts of no shadow",
+        ),
+        ("update lane set swept = 9e17", "and has a record that expired before"),
+        ("update record set images = '{}'", "decoded: BackendError"),
+        ("update record set images = '[1]'", "decoded: BackendError"),
+        ("update record set valid_to = 'doctor'", "decoded: TypeError"),
         ("update space set dimensions = 63", "a vector of 128 bytes for 63 dimensions"),
         ("update space set dimensions = -1", "space 1 has -1 dimensions"),
         ("delete from lane where id = 1", "lane 1 does not exist and has 2 records"),
@@ -126,7 +142,11 @@ def test_problems(store: Path, statement: str, problem: str) -> None:
 
 def test_a_lane_without_records(store: Path) -> None:
     """A lane that is empty tells who once had memories."""
-    gone = ("delete from hot where lane = 2", "delete from record where lane = 2")
+    gone = (
+        "delete from hot where lane = 2",
+        "delete from version where lane = 2",
+        "delete from record where lane = 2",
+    )
     assert _problems(store, *gone) == ["lane 2 has no record"]
 
 

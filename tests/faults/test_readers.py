@@ -13,7 +13,7 @@ from faults.readers import ask, hold, idle
 from faults.story import check_file
 from faults.texts import key_of, left_of, new, open_client, scope_of
 from memlane import MemoryClient
-from memlane.types import ForgetReceipt
+from memlane.receipts import ForgetReceipt
 
 _ADA, _BOB = scope_of("ada"), scope_of("bob")
 

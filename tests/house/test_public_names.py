@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import memlane
-from memlane import MemoryClient, ScopedMemory, errors
-from memlane_plain import SyncMemoryClient
+from memlane import MemoryClient, ScopedMemory, TenantAdmin, errors
+from memlane_plain import SyncMemoryClient, SyncTenantAdmin
 
 PACKAGES = (
     "memlane",
@@ -151,7 +151,7 @@ def _shape(function: object) -> dict[str, object]:
 
 VERBS = (
     "store", "store_many", "retrieve", "context", "get", "list", "iterate", "count", "update",
-    "delete", "forget",
+    "delete", "forget", "history", "restore", "export", "import_records", "last_receipt",
 )  # fmt: skip
 
 
@@ -160,3 +160,11 @@ VERBS = (
 def test_mirrors_have_the_clients_verbs(mirror: type, verb: str) -> None:
     """The scoped and the synchronous client take the arguments of MemoryClient, by name."""
     assert _shape(getattr(mirror, verb)) == _shape(getattr(MemoryClient, verb))
+
+
+def test_the_synchronous_administration_is_whole() -> None:
+    """Whatever can be done for a tenant can be done without `await`, with the same arguments."""
+    verbs = [name for name in vars(TenantAdmin) if not name.startswith("_") and name != "tenant"]
+    assert len(verbs) >= 8
+    for verb in verbs:
+        assert _shape(getattr(SyncTenantAdmin, verb)) == _shape(getattr(TenantAdmin, verb))

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote
 
-from memlane import Limits, MemoryClient, Tenancy, ValidationError
-from memlane.protocols import (
-    Clock,
-    CredentialProvider,
-    Embedder,
-    SupportsClose,
-    VectorBackend,
+from memlane import (
+    CallReceipt,
+    Limits,
+    MemoryClient,
+    Retention,
+    Tenancy,
+    TrustPolicy,
+    ValidationError,
 )
+from memlane.powers import SupportsClose
+from memlane.protocols import Clock, CredentialProvider, Embedder, Redactor, VectorBackend
 from memlane_plain.settings import Settings
 
 if TYPE_CHECKING:
@@ -108,8 +112,16 @@ def connect_with(
     credentials: CredentialProvider | None = None,
     host_credentials: HostProvider | None = None,
     clock: Clock | None = None,
+    redactor: Redactor | None = None,
+    trust: TrustPolicy | None = None,
+    retention: Retention | None = None,
+    sweep_every: timedelta | None = None,
+    on_receipt: Callable[[CallReceipt], object] | None = None,
 ) -> MemoryClient:
-    """Return a client made from settings. Nothing is opened before its first call."""
+    """Return a client made from settings. Nothing is opened before its first call.
+
+    What is no setting is passed on to `MemoryClient`, which says what it is.
+    """
     parts = _put_together(settings, embedder, credentials, host_credentials, clock)
     return MemoryClient(
         backend=parts.backend,
@@ -117,6 +129,11 @@ def connect_with(
         tenancy=settings.tenancy,
         clock=clock,
         limits=settings.limits,
+        redactor=redactor,
+        trust=trust,
+        retention=retention,
+        sweep_every=sweep_every,
+        on_receipt=on_receipt,
         owned=parts.owned,
     )
 
@@ -128,6 +145,11 @@ def connect(
     limits: Limits | None = None,
     embedder: Embedder | None = None,
     clock: Clock | None = None,
+    redactor: Redactor | None = None,
+    trust: TrustPolicy | None = None,
+    retention: Retention | None = None,
+    sweep_every: timedelta | None = None,
+    on_receipt: Callable[[CallReceipt], object] | None = None,
     embedding_threads: int | None = None,
     busy_timeout: float | None = None,
     cache_bytes: int | None = None,
@@ -163,6 +185,11 @@ def connect(
         limits: Bounds the client keeps.
         embedder: Another model than the usual one; it is not closed by the client.
         clock: When it is.
+        redactor: Takes out of texts what must not be kept, before they are embedded or stored.
+        trust: What may be recalled, and how it is labelled.
+        retention: How long, and how much of it, is kept where nobody says else.
+        sweep_every: How often expired records are deleted in the background.
+        on_receipt: Told what each call took.
         embedding_threads: Threads the local model runs on; 2 if left out.
         busy_timeout: Seconds to wait for a file another process holds; 5 if left out.
         cache_bytes: Memory for what was read of recently used scopes, about 1.7 KB a record and
@@ -227,6 +254,11 @@ def connect(
         credentials=credentials,
         host_credentials=host_credentials,
         clock=clock,
+        redactor=redactor,
+        trust=trust,
+        retention=retention,
+        sweep_every=sweep_every,
+        on_receipt=on_receipt,
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Final, Self, TypeAlias
 
 from memlane import (
     ForgetReceipt,
+    ImportReceipt,
     Match,
     MemoryClient,
     MemoryContext,
@@ -16,46 +17,29 @@ from memlane import (
     MetadataValue,
     NewMemory,
     Page,
+    Progress,
     RetrievalMode,
     RetrievalOptions,
     Scope,
     Source,
-    TenantAdmin,
 )
 from memlane.filters import FilterLike
 from memlane.retrieval import estimate_tokens
-from memlane.runtime import SyncBridge
+from memlane.types import Content, Duplicates
 from memlane.writing import UNSET, Unset
+from memlane_plain.sync_admin import SyncTenantAdmin
+from memlane_plain.sync_calls import SyncCalls
 
-__all__ = ("SyncMemoryClient", "SyncTenantAdmin")
+__all__ = ("SyncMemoryClient",)
 
 _Matches: TypeAlias = Sequence[Match]
 _Records: TypeAlias = Sequence[MemoryRecord]
 _Ids: TypeAlias = str | Iterable[str]
 
-
-class SyncTenantAdmin:
-    """A `TenantAdmin` for code without `await`, made by `SyncMemoryClient.admin`.
-
-    Args:
-        admin: The tenant's administration.
-        bridge: Where its calls run.
-    """
-
-    def __init__(self, admin: TenantAdmin, bridge: SyncBridge) -> None:
-        self._admin = admin
-        self._bridge = bridge
-
-    def onboard(self, *, user: str | None = None) -> bool:
-        """Make what the tenant needs; False when it was there."""
-        return self._bridge.call(self._admin.onboard, user=user)
-
-    def sweep(self, *, user: str | None = None) -> int:
-        """Delete the tenant's expired records and return how many."""
-        return self._bridge.call(self._admin.sweep, user=user)
+_LINES_AHEAD: Final = 100  # of an export: one hop between threads for so many
 
 
-class SyncMemoryClient:
+class SyncMemoryClient(SyncCalls):
     """A `MemoryClient` for code without `await`.
 
     Safe from any thread, also from one whose event loop is running (which then waits). A call
@@ -66,8 +50,8 @@ class SyncMemoryClient:
     """
 
     def __init__(self, client: MemoryClient) -> None:
+        super().__init__()
         self._client = client
-        self._bridge = SyncBridge()
 
     def __enter__(self) -> Self:
         return self
@@ -86,11 +70,11 @@ class SyncMemoryClient:
 
     def admin(self, tenant: str | None) -> SyncTenantAdmin:
         """Return what is done for a tenant as a whole."""
-        return SyncTenantAdmin(self._client.admin(tenant), self._bridge)
+        return SyncTenantAdmin(self._client.admin(tenant))
 
     def store(
         self,
-        content: str,
+        content: Content,
         *,
         scope: Scope,
         namespace: str = "/",
@@ -104,9 +88,12 @@ class SyncMemoryClient:
         record_id: str | None = None,
         idempotency_key: str | None = None,
         source: Source = "app",
+        valid_from: datetime | None = None,
+        valid_to: datetime | None = None,
+        duplicates: Duplicates = "keep",
     ) -> MemoryRecord:
         """Remember one thing; it is durable when this returns."""
-        return self._bridge.call(
+        return self._call(
             self._client.store,
             content,
             scope=scope,
@@ -121,11 +108,14 @@ class SyncMemoryClient:
             record_id=record_id,
             idempotency_key=idempotency_key,
             source=source,
+            valid_from=valid_from,
+            valid_to=valid_to,
+            duplicates=duplicates,
         )
 
     def store_many(self, items: Iterable[NewMemory], *, scope: Scope) -> _Records:
         """Remember several things in order."""
-        return self._bridge.call(self._client.store_many, items, scope=scope)
+        return self._call(self._client.store_many, items, scope=scope)
 
     def retrieve(
         self,
@@ -141,7 +131,7 @@ class SyncMemoryClient:
         deadline: float | None = None,
     ) -> _Matches:
         """Recall what answers a query, best first."""
-        return self._bridge.call(
+        return self._call(
             self._client.retrieve,
             query,
             scope=scope,
@@ -170,7 +160,7 @@ class SyncMemoryClient:
         count_tokens: Callable[[str], int] = estimate_tokens,
     ) -> MemoryContext:
         """Recall as a block of text for a model."""
-        return self._bridge.call(
+        return self._call(
             self._client.context,
             query,
             scope=scope,
@@ -194,8 +184,25 @@ class SyncMemoryClient:
         only_session: bool = False,
     ) -> MemoryRecord:
         """Return one record."""
-        return self._bridge.call(
+        return self._call(
             self._client.get,
+            record_id,
+            scope=scope,
+            include_agents=include_agents,
+            only_session=only_session,
+        )
+
+    def history(
+        self,
+        record_id: str,
+        *,
+        scope: Scope,
+        include_agents: bool = False,
+        only_session: bool = False,
+    ) -> _Records:
+        """Return a record as it is and as it was, the newest version first."""
+        return self._call(
+            self._client.history,
             record_id,
             scope=scope,
             include_agents=include_agents,
@@ -212,7 +219,7 @@ class SyncMemoryClient:
         limit: int = 100,
     ) -> Page[MemoryRecord]:
         """Return some of all the scope contains."""
-        return self._bridge.call(
+        return self._call(
             self._client.list,
             scope=scope,
             namespace=namespace,
@@ -229,9 +236,7 @@ class SyncMemoryClient:
         filter: FilterLike | None = None,  # noqa: A002 - the public word for it
     ) -> Iterator[MemoryRecord]:
         """Yield all the scope contains, page by page."""
-        return self._bridge.iterate(
-            self._client.iterate(scope=scope, namespace=namespace, filter=filter)
-        )
+        return self._iterate(self._client.iterate(scope=scope, namespace=namespace, filter=filter))
 
     def count(
         self,
@@ -241,9 +246,38 @@ class SyncMemoryClient:
         filter: FilterLike | None = None,  # noqa: A002 - the public word for it
     ) -> int:
         """Return how many records the scope contains."""
-        return self._bridge.call(
-            self._client.count, scope=scope, namespace=namespace, filter=filter
+        return self._call(self._client.count, scope=scope, namespace=namespace, filter=filter)
+
+    def export(
+        self,
+        *,
+        scope: Scope,
+        namespace: str | None = None,
+        filter: FilterLike | None = None,  # noqa: A002 - the public word for it
+        vectors: bool = False,
+        after: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> Iterator[str]:
+        """Yield all the scope contains as lines of JSON, page by page, in bounded memory."""
+        lines = self._client.export(
+            scope=scope,
+            namespace=namespace,
+            filter=filter,
+            vectors=vectors,
+            after=after,
+            on_progress=on_progress,
         )
+        return self._iterate(lines, ahead=_LINES_AHEAD)
+
+    def import_records(
+        self,
+        lines: Iterable[str | bytes] | AsyncIterable[str | bytes],
+        *,
+        scope: Scope,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> ImportReceipt:
+        """Store what `export` wrote; repeated, it goes on where it was cut short."""
+        return self._call(self._client.import_records, lines, scope=scope, on_progress=on_progress)
 
     def update(
         self,
@@ -258,12 +292,15 @@ class SyncMemoryClient:
         actor: str | Unset | None = UNSET,
         occurred_at: datetime | Unset = UNSET,
         expires_at: datetime | Unset | None = UNSET,
+        source: Source | Unset = UNSET,
+        valid_from: datetime | Unset | None = UNSET,
+        valid_to: datetime | Unset | None = UNSET,
         expected_version: int | None = None,
         include_agents: bool = False,
         only_session: bool = False,
     ) -> MemoryRecord:
         """Replace fields of a record and return its next version."""
-        return self._bridge.call(
+        return self._call(
             self._client.update,
             record_id,
             scope=scope,
@@ -275,6 +312,30 @@ class SyncMemoryClient:
             actor=actor,
             occurred_at=occurred_at,
             expires_at=expires_at,
+            source=source,
+            valid_from=valid_from,
+            valid_to=valid_to,
+            expected_version=expected_version,
+            include_agents=include_agents,
+            only_session=only_session,
+        )
+
+    def restore(
+        self,
+        record_id: str,
+        *,
+        scope: Scope,
+        version: int,
+        expected_version: int | None = None,
+        include_agents: bool = False,
+        only_session: bool = False,
+    ) -> MemoryRecord:
+        """Make what a record once said its next version, and return that."""
+        return self._call(
+            self._client.restore,
+            record_id,
+            scope=scope,
+            version=version,
             expected_version=expected_version,
             include_agents=include_agents,
             only_session=only_session,
@@ -289,7 +350,7 @@ class SyncMemoryClient:
         only_session: bool = False,
     ) -> int:
         """Delete records by id and return how many existed."""
-        return self._bridge.call(
+        return self._call(
             self._client.delete,
             record_ids,
             scope=scope,
@@ -299,4 +360,4 @@ class SyncMemoryClient:
 
     def forget(self, scope: Scope) -> ForgetReceipt:
         """Delete all the scope contains and prove it."""
-        return self._bridge.call(self._client.forget, scope)
+        return self._call(self._client.forget, scope)

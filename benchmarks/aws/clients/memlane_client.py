@@ -18,6 +18,7 @@ from memlane.aws.credentials import StaticCredentials, TenantCredentials
 from memlane.aws.plane import DataPlane
 from memlane.aws.s3vectors import S3VectorsBackend
 from memlane.errors import MemlaneError
+from memlane.layout import ulid
 from memlane.protocols import IndexedRecord, RecordPart
 from memlane.types import MemoryRecord
 from memlane_plain import connect
@@ -144,7 +145,7 @@ class Memlane:
         self._batch = [
             IndexedRecord(
                 record=MemoryRecord(
-                    id=f"batch-{number}",
+                    id=ulid(round(now.timestamp() * 1000), number),
                     text=text(number),
                     scope=SCOPE,
                     occurred_at=now,

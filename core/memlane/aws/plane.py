@@ -22,6 +22,7 @@ from memlane.errors import (
     UnavailableError,
     ValidationError,
 )
+from memlane.metering import count_answer, count_request
 from memlane.protocols import Clock, Credentials
 from memlane.runtime import Homes, SystemClock, fork, io_loop
 from memlane.runtime.place import running_loop
@@ -110,6 +111,7 @@ class Channel:
             request, credentials, track, budget, begun=begun, limit=limit, patience=patience
         )
         endpoint = shared.endpoints.of(request.service)
+        was_sent = False
         digest = None
         if len(request.body) > HASHED_ELSEWHERE:
             digest = await shared.threads.run(_digest, request.body)
@@ -142,11 +144,14 @@ class Channel:
             )
             seconds = call.ends - shared.monotonic()
             call.is_cut_short = seconds < shared.timeouts.attempt
+            count_request(request.operation, sent=len(request.body), again=was_sent)
+            was_sent = True
             try:
                 received = await self._transport.send(endpoint, request, headers, seconds)
             except NoAnswerError as failure:
                 await self._unanswered(call, failure)
                 continue
+            count_answer(len(received.body))
             if received.status in _SUCCESS:
                 shared.pace.answered(track)
                 budget.earn(call.refund)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from yarl import URL
 
 from memlane.aws._extra import aiohttp
+from memlane.aws.bounds import Bounds
 from memlane.aws.endpoints import Endpoint
 from memlane.aws.route import DIRECT, Route
 from memlane.aws.wire import Reply, Request, Timeouts
@@ -78,7 +79,8 @@ class Transport:
         self._attempt = timeouts.attempt
         self._connect = timeouts.connect
         self._urls: dict[tuple[Endpoint, str, str], URL] = {}
-        self._timeout = aiohttp.ClientTimeout(total=timeouts.attempt, sock_connect=timeouts.connect)
+        self._bounds = Bounds()
+        self._timeout = aiohttp.ClientTimeout(sock_connect=timeouts.connect)
         self._route = route
         connector = aiohttp.TCPConnector(
             # True: aiohttp's own context, made once a process when it is imported.
@@ -100,6 +102,7 @@ class Transport:
     async def aclose(self) -> None:
         """Let what is under way end, within bounds, and close every connection."""
         if self._free == self._concurrency:
+            self._bounds.close()
             await self._session.close()
             return
         loop = asyncio.get_running_loop()
@@ -114,6 +117,7 @@ class Transport:
             # aiohttp would leave those who read from a connection it closes waiting for ever.
             for response in self._reading:
                 response.content.set_exception(aiohttp.ClientConnectionError("closed"))
+            self._bounds.close()
             # Up to its first wait this closes everything, and nothing cancels it before that.
             await self._session.close()
 
@@ -142,8 +146,12 @@ class Transport:
             self._free -= 1
         else:
             seconds -= await self._wait_for_place(seconds)
+        seconds = max(min(seconds, self._attempt), 0.001)
         try:
-            return await self._exchange(endpoint, request, headers, seconds)
+            with self._bounds.within(seconds):
+                return await self._exchange(endpoint, request, headers, seconds)
+        except TimeoutError as error:
+            raise NoAnswerError("timeout", "no whole answer in time") from error
         finally:
             self._leave()
 
@@ -151,9 +159,8 @@ class Transport:
         self, endpoint: Endpoint, request: Request, headers: dict[str, str], seconds: float
     ) -> Reply:
         timeout = self._timeout
-        if seconds < self._attempt:
-            seconds = max(seconds, 0.001)
-            timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(self._connect, seconds))
+        if seconds < self._connect:
+            timeout = aiohttp.ClientTimeout(sock_connect=seconds)
         opened: list[None] = []
         _opened.set(opened)
         body = request.body
@@ -179,8 +186,6 @@ class Transport:
             failure = NoAnswerError("lost", "what came back is not HTTP")
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NoAnswerError("connect", f"no connection: {_named(error)}") from error
-        except TimeoutError as error:
-            raise NoAnswerError("timeout", "no answer in time") from error
         except aiohttp.ClientError as error:
             stale = not opened and isinstance(
                 error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError
@@ -201,8 +206,6 @@ class Transport:
         self._reading.add(response)
         try:
             return Reply(response.status, response.headers, await _whole(response))
-        except TimeoutError as error:
-            raise NoAnswerError("timeout", "the answer did not end in time") from error
         except (aiohttp.ClientError, OSError) as error:
             raise NoAnswerError("lost", f"the answer broke off: {_named(error)}") from error
         finally:

@@ -6,15 +6,18 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from memlane.errors import BackendError, ValidationError
-from memlane.types import MetadataValue
+from memlane.metadata import notes_form, notes_of
+from memlane.types import ImageNote, MetadataValue
 
 __all__ = (
     "from_micros",
+    "images_json",
     "metadata_json",
     "micros_to_minutes",
+    "parse_images",
     "parse_metadata",
     "parse_tags",
     "tags_json",
@@ -97,6 +100,30 @@ def parse_tags(text: str) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise _damaged()
     return tuple(cast("list[str]", value))
+
+
+def images_json(images: tuple[ImageNote, ...]) -> str:
+    """Return what is kept of pictures as JSON, "" for none."""
+    if not images:
+        return ""
+    return json.dumps(notes_form(images), ensure_ascii=False, separators=(",", ":"))
+
+
+def parse_images(text: str) -> tuple[ImageNote, ...]:
+    """Return what `images_json` was given.
+
+    Raises:
+        BackendError: The stored text is damaged.
+    """
+    if not text:
+        return ()
+    value = _parsed(text)
+    if not isinstance(value, list):
+        raise _damaged()
+    try:
+        return notes_of(cast("list[list[Any]]", value))
+    except (TypeError, ValueError) as exc:
+        raise _damaged() from exc
 
 
 def _parsed(text: str) -> object:

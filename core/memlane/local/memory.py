@@ -6,59 +6,44 @@ It is the twin the file's backend is compared with, and it forgets everything wi
 from __future__ import annotations
 
 import dataclasses
-import threading
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple, TypeAlias
-
-import numpy as np
+from typing import Final
 
 from memlane.checks import (
     check_dimensions,
     check_limit,
-    check_space,
     check_upsert,
     check_version,
-    closed_error,
+    former_error,
 )
 from memlane.columns import candidates_of
 from memlane.filters import Filter
-from memlane.local.codec import metadata_json, parse_metadata
-from memlane.local.places import decode_place, encode_place
+from memlane.layout import MAX_VERSIONS
+from memlane.local.memory_tenants import Entry, TenantsInMemory, own, own_record
+from memlane.local.places import (
+    decode_place,
+    encode_place,
+)
 from memlane.pages import lists
 from memlane.protocols import (
     Candidates,
     Capabilities,
     EmbeddingSpace,
     IndexedRecord,
-    RecordPart,
     ScanPage,
     VectorQuery,
 )
+from memlane.receipts import Residue
 from memlane.scope import Reach, Scope
-from memlane.types import MemoryRecord, Residue
+from memlane.types import MemoryRecord
 
 __all__ = ("InMemoryBackend",)
 
 _CAPABILITIES: Final = Capabilities(name="memory", exact=True, atomic_conditions=True)
 
 
-class _Entry(NamedTuple):
-    order: int
-    item: IndexedRecord
-
-
-_Owner: TypeAlias = "dict[tuple[str | None, str], _Entry]"  # by agent and id, in stored order
-
-
-class InMemoryBackend:
+class InMemoryBackend(TenantsInMemory):
     """Keeps records in this process; safe from any thread and any event loop."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._owners: dict[tuple[str | None, str], _Owner] = {}
-        self._spaces: dict[str | None, dict[str, int]] = {}
-        self._last = 0
-        self._closed = False
 
     @property
     def capabilities(self) -> Capabilities:
@@ -68,11 +53,7 @@ class InMemoryBackend:
     async def ensure_index(self, *, scope: Scope, space: EmbeddingSpace) -> None:
         with self._lock:
             self._check_open("ensure_index")
-            known = self._spaces.setdefault(scope.tenant, {})
-            if not self._has_records(scope.tenant):
-                known.clear()
-            check_space(space.id, known, scope=scope)
-            known[space.id] = space.dimensions
+            self._register(scope, space)
 
     async def upsert(
         self,
@@ -85,33 +66,43 @@ class InMemoryBackend:
             self._check_open("upsert")
             check_upsert(records, scope=scope, expected_version=expected_version)
             mine = self._owners.get((scope.tenant, scope.user), {})
-            for item in records:
+            # Of one id given twice the last counts, in the place of the first.
+            items = list({item.record.id: item for item in records}.values())
+            for item in items:
                 there = mine.get((scope.agent, item.record.id))
                 have = there.item.record.version if there else 0
                 check_version(item.record.id, have, expected_version, scope=scope)
             spaces = dict(self._spaces.get(scope.tenant, {}))
-            for item in records:
+            for item in items:
                 space = item.record.space
+                if space not in spaces and space in self._former.get(scope.tenant, ()):
+                    raise former_error(space, scope=scope, operation="upsert")
                 spaces.setdefault(space, 0)
                 for part in item.parts:
                     check_dimensions(space, len(part.vector), spaces[space], scope=scope)
                     spaces[space] = len(part.vector)
-            copies = [_own(item) for item in records]
+            copies = [(own(item), _own_replaced(item)) for item in items]
             if not copies:
                 return
             # Nothing can fail from here on.
             self._spaces[scope.tenant] = spaces
             mine = self._owners.setdefault((scope.tenant, scope.user), {})
-            for item in copies:
+            for item, replaced in copies:
                 key = (scope.agent, item.record.id)
                 there = mine.get(key)
                 if there is None:
                     self._last += 1
-                mine[key] = _Entry(there.order if there else self._last, item)
+                    kept = () if replaced is None else (replaced,)
+                    mine[key] = Entry(self._last, item, kept)
+                else:
+                    mine[key] = Entry(there.order, item, _history(there, item, replaced))
 
     async def query(self, query: VectorQuery, *, reach: Reach) -> Candidates:
         with self._lock:
             self._check_open("query")
+            known = self._spaces.get(reach.scope.tenant, {})
+            if query.space not in known and query.space in self._former.get(reach.scope.tenant, ()):
+                raise former_error(query.space, scope=reach.scope, operation="query")
             items = [entry.item for entry in self._within(reach)]
         return candidates_of(items, query)
 
@@ -138,7 +129,7 @@ class InMemoryBackend:
         page: list[MemoryRecord] = []
         with self._lock:
             self._check_open("scan")
-            for order, item in self._within(reach):
+            for order, item, _ in self._within(reach):
                 record = item.record
                 if order <= after or not lists(record, namespace=namespace, filter=filter):
                     continue
@@ -148,19 +139,53 @@ class InMemoryBackend:
                 after = order
         return ScanPage(records=tuple(page), cursor=None)
 
+    async def remains(self, *, reach: Reach, limit: int = 1_000) -> Sequence[str]:
+        """Return ids of which anything is left within reach; with a record goes all that it has."""
+        lasting = dataclasses.replace(reach, now=None)
+        with self._lock:
+            self._check_open("remains")
+            ids = dict.fromkeys(entry.item.record.id for entry in self._within(lasting))
+        return list(ids)[:limit]
+
     async def delete(self, record_ids: Sequence[str], *, reach: Reach) -> int:
         wanted = set(record_ids)
         owner = (reach.scope.tenant, reach.scope.user)
         with self._lock:
             self._check_open("delete")
             found = [e.item.record for e in self._within(reach) if e.item.record.id in wanted]
-            for record in found:
-                del self._owners[owner][record.scope.agent, record.id]
-            if found and not self._owners[owner]:
-                del self._owners[owner]
-                if not self._has_records(reach.scope.tenant):
-                    self._spaces.pop(reach.scope.tenant, None)
+            self._drop(owner, found)
         return len(found)
+
+    async def count(
+        self,
+        *,
+        reach: Reach,
+        namespace: str = "/",
+        filter: Filter | None = None,  # noqa: A002 - the public word for it
+    ) -> int:
+        """Return how many records are within reach and meet the conditions."""
+        with self._lock:
+            self._check_open("count")
+            return sum(
+                lists(entry.item.record, namespace=namespace, filter=filter)
+                for entry in self._within(reach)
+            )
+
+    async def versions(self, record_id: str, *, reach: Reach) -> Sequence[MemoryRecord]:
+        """Return what updates have replaced of the records of an id, the newest first."""
+        # How long a version was to be kept says nothing any more: it goes with its record.
+        lasting = dataclasses.replace(reach, now=None)
+        with self._lock:
+            self._check_open("versions")
+            entries = sorted(self._within(reach), key=lambda one: one.item.record.scope.agent or "")
+            found = [
+                old
+                for entry in entries
+                if entry.item.record.id == record_id
+                for old in reversed(entry.kept)
+                if lasting.covers(old.scope)
+            ]
+        return sorted(found, key=lambda old: (old.version, old.updated_at), reverse=True)
 
     async def actors(self, *, reach: Reach) -> Sequence[str]:
         """Return the distinct actors within reach, sorted."""
@@ -180,17 +205,10 @@ class InMemoryBackend:
         """Forget everything."""
         with self._lock:
             self._closed = True
-            self._owners.clear()
-            self._spaces.clear()
+            for kept in (self._owners, self._spaces, self._former, self._shadows):
+                kept.clear()
 
-    def _check_open(self, operation: str) -> None:
-        if self._closed:
-            raise closed_error(operation)
-
-    def _has_records(self, tenant: str | None) -> bool:
-        return any(owner == tenant for owner, _ in self._owners)
-
-    def _within(self, reach: Reach) -> Iterator[_Entry]:
+    def _within(self, reach: Reach) -> Iterator[Entry]:
         # A dictionary keeps a replaced key's place, so this is stored order.
         for entry in self._owners.get((reach.scope.tenant, reach.scope.user), {}).values():
             record = entry.item.record
@@ -198,16 +216,15 @@ class InMemoryBackend:
                 yield entry
 
 
-def _own(item: IndexedRecord) -> IndexedRecord:
-    # What the caller changes afterwards must not change what is stored, as with a file.
-    record = dataclasses.replace(
-        item.record, metadata=parse_metadata(metadata_json(item.record.metadata))
-    )
-    return IndexedRecord(record=record, parts=tuple(map(_own_part, item.parts)))
+def _history(
+    there: Entry, item: IndexedRecord, replaced: MemoryRecord | None
+) -> tuple[MemoryRecord, ...]:
+    if replaced is not None:
+        # What lies there, whatever the writer believed: neither text is lost.
+        return (*there.kept, there.item.record)[-MAX_VERSIONS:]
+    # Version 1 is another record that took the id of one that had expired.
+    return () if item.record.version == 1 else there.kept
 
 
-def _own_part(part: RecordPart) -> RecordPart:
-    vector = np.array(part.vector, dtype=np.float32)
-    terms = np.array(part.terms, dtype=np.uint32)
-    vector.flags.writeable = terms.flags.writeable = False
-    return RecordPart(start=part.start, end=part.end, vector=vector, terms=terms)
+def _own_replaced(item: IndexedRecord) -> MemoryRecord | None:
+    return None if item.replaces is None else own_record(item.replaces)

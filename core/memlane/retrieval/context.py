@@ -52,6 +52,7 @@ def _entry(match: Match) -> str:
         "when": record.occurred_at.date().isoformat(),
         "who": record.actor,
         "source": record.source,
+        "label": match.label,
         "kind": record.kind,
         "namespace": record.namespace if record.namespace != "/" else None,
     }

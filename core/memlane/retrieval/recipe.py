@@ -25,7 +25,7 @@ from memlane.retrieval.features import (
 from memlane.retrieval.question import Question
 from memlane.types import RetrievalMode
 
-__all__ = ("HYBRID", "Place", "Ranked", "Weights", "rank", "weights_for")
+__all__ = ("HYBRID", "Place", "Ranked", "Weights", "period_of", "rank", "weights_for")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +120,18 @@ class Ranked:
         ]
 
 
+def period_of(question: Question, occurred: Integers) -> tuple[int, int] | None:
+    """Return the period a question names, as minutes since the epoch of `layout`, end excluded.
+
+    Args:
+        question: The question.
+        occurred: int64 (n,): when what is remembered happened, in minutes.
+    """
+    latest = from_minutes(int(occurred.max())) if len(occurred) else EPOCH
+    names = {word.lower() for name in question.named for word in name.split()}
+    return named_period(question.text, latest=latest, names=names)
+
+
 def rank(
     candidates: Candidates,
     question: Question,
@@ -144,7 +156,6 @@ def rank(
         dtype=np.int32,
     )
     occurred = candidates.occurred[records.first]
-    latest = from_minutes(int(occurred.max())) if len(occurred) else EPOCH
     shares: dict[str, Vector] = {
         "similarity": weights.similarity * records.similarity,
         "words": weights.words * records.words,
@@ -156,9 +167,7 @@ def rank(
     if weights.session:
         shares["session"] = weights.session * session_evidence(evidence, sessions)
     if weights.date:
-        names = {word.lower() for name in question.named for word in name.split()}
-        period = named_period(question.text, latest=latest, names=names)
-        shares["date"] = weights.date * date_fit(occurred, period)
+        shares["date"] = weights.date * date_fit(occurred, period_of(question, occurred))
     if weights.when:
         shares["when"] = weights.when * tells_when(candidates, records, question)
     doubt = np.zeros(len(records), dtype=np.float32)

@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import anyio
 
 from memlane import columns
-from memlane.calibration import Scale
+from memlane.calibration import Calibration, Scale
 from memlane.embeddings import Embeddings
 from memlane.filters import Filter
-from memlane.layout import in_namespace
-from memlane.metadata import record_fields
-from memlane.protocols import Candidates, SupportsActors, VectorBackend, VectorQuery
-from memlane.reader import within_reach
+from memlane.powers import SupportsActors, SupportsVersions
+from memlane.protocols import Candidates, VectorBackend, VectorQuery
+from memlane.retrieval.admission import Admission
 from memlane.retrieval.nearest import are_few, nearest
 from memlane.retrieval.question import Question, read_question, unread_question
 from memlane.retrieval.recipe import Place, rank, weights_for
+from memlane.retrieval.statements import about_the_past
 from memlane.retrieval.subtrees import merged
+from memlane.retrieval.supersession import POOL, Seen, Succession
+from memlane.retrieval.validity import narrowed
 from memlane.runtime import WorkerThreads
 from memlane.scope import Reach
-from memlane.types import Match, MemoryRecord, NamespaceQuery, RetrievalMode
-from memlane.windows import around
+from memlane.trust import TrustPolicy
+from memlane.types import Match, NamespaceQuery, RetrievalMode
 
 __all__ = ("Retriever",)
 
 CANDIDATES = 100
 """Nearest records asked for; a backend that considers every record may return them all."""
+
+MOST_LOOKED_AT = 500
+"""Of records that may have been moved since, those looked at one by one, the best first."""
 
 
 class Retriever:
@@ -39,17 +45,25 @@ class Retriever:
         backend: Where records live.
         embeddings: How texts become vectors.
         workers: Threads that rank, so that no burst of callers stalls their own loop.
+        trust: What may be recalled.
     """
 
     def __init__(
-        self, backend: VectorBackend, embeddings: Embeddings, workers: WorkerThreads
+        self,
+        backend: VectorBackend,
+        embeddings: Embeddings,
+        workers: WorkerThreads,
+        *,
+        trust: TrustPolicy | None = None,
     ) -> None:
         self._backend = backend
         self._embeddings = embeddings
         self._workers = workers
+        self._trust = trust
         self._scale = Scale(embeddings.embedder)
         # Asked once: looking a protocol's methods up takes longer than most of what they do.
         self._knowing = backend if isinstance(backend, SupportsActors) else None
+        self._remembers = backend.capabilities.exact and isinstance(backend, SupportsVersions)
 
     async def answer(
         self,
@@ -62,6 +76,8 @@ class Retriever:
         condition: Filter | None,
         min_relevance: float | None = None,
         candidates: int | None = None,
+        as_of: datetime | None = None,
+        supersede: bool = True,
     ) -> list[Match]:
         """Return at most `limit` matches of all the subtrees asked for, best first.
 
@@ -75,40 +91,56 @@ class Retriever:
             min_relevance: Return nothing when nothing found is so relevant. Asked of the answer:
                 asked of each match it would cut what is found by its session or its owner.
             candidates: Nearest records asked of the backend; 100 if None.
+            as_of: When it is meant to be; None is now.
+            supersede: Let newer statements take over from older ones.
 
         Raises:
             IsolationError: The backend returned a record out of reach; nothing is returned.
+            ScannerError: The trust policy's scanner could not say what may be recalled.
         """
         found: list[Match] = []
         most = CANDIDATES if candidates is None else candidates
+        trusted = None if self._trust is None else self._trust.condition()
+        told = narrowed(condition, as_of=as_of, trusted=trusted)
+        # Where it lay then and what it was filed under no backend knows: only where it is today.
+        then = as_of is not None and self._remembers
+        wide = narrowed(None, as_of=as_of, trusted=trusted)
+        newest = supersede and mode == "hybrid" and not about_the_past(text)
         for one in asked:
-            rows, question = await self._candidates(
-                text, one, reach, mode, condition, most=max(most, one.limit)
+            admission = Admission(
+                backend=self._backend,
+                reach=reach,
+                path=one.path,
+                condition=condition,
+                as_of=as_of,
+                trust=self._trust,
             )
-            if not len(rows):
-                continue
-            calibration = await self._scale.get(measure=min_relevance is not None)
-            bounds: dict[str, Any] = {
-                "limit": one.limit,
-                "min_similarity": one.min_similarity,
-                "calibration": calibration,
-            }
-            weights = weights_for(mode)
-            if not are_few(rows):
-                places = await self._workers.run(
-                    functools.partial(_ranked, rows, question, weights=weights, **bounds)
+            mixed = then and (condition is not None or one.path != "/")
+            for every in (True, False) if mixed else (False,):
+                rows, question = await self._candidates(
+                    text,
+                    replace(one, path="/") if every else one,
+                    reach,
+                    mode,
+                    wide if every else told,
+                    most=max(most, one.limit),
                 )
-            elif mode == "vector":
-                places = nearest(rows, **bounds)
-            else:
-                places = _ranked(rows, question, weights=weights, **bounds)
-            matches = await self._matches(rows, places, reach, mode)
-            if condition is not None or one.path != "/":
-                matches = [
-                    match for match in matches if _still_meets(match.record, one.path, condition)
-                ]
-            found += matches
-        answer = (merged(found) if len(asked) > 1 else found)[:limit]
+                if not len(rows):
+                    break
+                calibration = await self._scale.get(measure=min_relevance is not None)
+                ranking = _Ranking(
+                    self._workers,
+                    rows,
+                    question=question,
+                    asked=one,
+                    mode=mode,
+                    calibration=calibration,
+                )
+                matches, settled = await _matches(ranking, admission, newest=newest, mixed=every)
+                found += matches
+                if settled:
+                    break
+        answer = (merged(found) if then or len(asked) > 1 else found)[:limit]
         if min_relevance is None:
             return answer
         return answer if any((one.relevance or 0.0) >= min_relevance for one in answer) else []
@@ -162,27 +194,6 @@ class Retriever:
             raise failures[0]
         return columns.merged(found[False], found[True])
 
-    async def _matches(
-        self,
-        candidates: Candidates,
-        places: Sequence[Place],
-        reach: Reach,
-        mode: RetrievalMode,
-    ) -> list[Match]:
-        records = await self._winners(candidates, [place.row for place in places], reach=reach)
-        return [
-            Match(
-                record=record,
-                score=place.score,
-                similarity=None if mode == "text" else place.similarity,
-                passage=_passage(record.text, candidates, place.row),
-                relevance=place.relevance,
-                features=place.features,
-            )
-            for place, record in zip(places, records, strict=True)
-            if record is not None  # deleted since the candidates were found
-        ]
-
     async def _read(self, text: str, *, reach: Reach, mode: RetrievalMode) -> Question:
         # Pure vector search is the model's own answer: nothing is read into the query.
         if mode == "vector":
@@ -191,39 +202,113 @@ class Retriever:
             return read_question(text, actors=())
         return read_question(text, actors=await self._knowing.actors(reach=reach))
 
-    async def _winners(
-        self, candidates: Candidates, rows: Sequence[int], *, reach: Reach
-    ) -> list[MemoryRecord | None]:
-        """Return the record of each row, None for one that is there no more."""
-        if candidates.records is not None:
-            found = [candidates.records[row] for row in rows]
-            within_reach(found, reach)
-            return [*found]
-        names = [(candidates.agents[row], candidates.record_ids[row]) for row in rows]
-        ids = list(dict.fromkeys(record_id for _, record_id in names))
-        fetched = within_reach(
-            (one.record for one in await self._backend.fetch(ids, reach=reach)), reach
-        )
-        by_name = {(record.scope.agent, record.id): record for record in fetched}
-        return [by_name.get(name) for name in names]
+
+class _Ranking:
+    """The places of one subtree's candidates, as many as are asked for."""
+
+    def __init__(
+        self,
+        workers: WorkerThreads,
+        rows: Candidates,
+        *,
+        question: Question,
+        asked: NamespaceQuery,
+        mode: RetrievalMode,
+        calibration: Calibration | None,
+    ) -> None:
+        self.rows = rows
+        self.question = question
+        self.limit = asked.limit
+        self.mode: RetrievalMode = mode
+        self._workers = workers
+        self._min_similarity = asked.min_similarity
+        self._calibration = calibration
+
+    async def best(self, limit: int) -> list[Place]:
+        """Return the best places, best first; a longer list begins with a shorter one."""
+        bounds: dict[str, Any] = {
+            "limit": limit,
+            "min_similarity": self._min_similarity,
+            "calibration": self._calibration,
+        }
+        weights = weights_for(self.mode)
+        if not are_few(self.rows):
+            return await self._workers.run(
+                functools.partial(_ranked, self.rows, self.question, weights=weights, **bounds)
+            )
+        if self.mode == "vector":
+            return nearest(self.rows, **bounds)
+        return _ranked(self.rows, self.question, weights=weights, **bounds)
+
+
+async def _matches(
+    ranking: _Ranking, admission: Admission, *, newest: bool, mixed: bool
+) -> tuple[list[Match], bool]:
+    """Return the best matches that may be recalled, and whether there can be no others.
+
+    Args:
+        ranking: The candidates in order.
+        admission: What may be recalled.
+        newest: Newer statements take the place of older ones.
+        mixed: Among the candidates are many that nobody asked for: so many are looked at and no
+            more, and whose place another one takes is told when they are gone.
+    """
+    limit = ranking.limit
+    wanted = max(limit, POOL) if newest else limit
+    need = wanted if mixed else limit
+    places = await ranking.best(wanted)
+    rows = dict.fromkeys(place.row for place in places[:limit])
+    succession: Succession | None = None
+    if newest and not mixed:
+        succession = Succession(ranking.rows, ranking.question, places, limit=limit)
+        rows |= dict.fromkeys(succession.rows)
+    looked = await admission.look(ranking.rows, list(rows))
+    while True:
+        while missing := _missing(places, looked, need):
+            if mixed and len(looked) >= MOST_LOOKED_AT:
+                break
+            looked |= await admission.look(ranking.rows, missing)
+        seen = {row: one for row, one in looked.items() if one is not None}
+        left = [place for place in places if place.row in seen]
+        if missing or len(left) >= need or len(places) < wanted:
+            break
+        # Some were gone, not true then or not to be trusted: others take their places.
+        wanted *= 4
+        places = await ranking.best(wanted)
+    if newest and mixed:
+        succession = Succession(ranking.rows, ranking.question, left, limit=limit)
+    if succession is not None:
+        left = succession.settle(left, seen)
+    matches = [_match(place, seen[place.row], ranking.mode) for place in left[:limit]]
+    return matches, not missing or len(matches) == limit
+
+
+def _missing(places: Sequence[Place], looked: Mapping[int, Seen | None], limit: int) -> list[int]:
+    """Return the rows to look at next so that the best `limit` that may be recalled are known."""
+    have, unknown = 0, list[int]()
+    # As many as were looked at in vain already: where little may be recalled few steps find it.
+    vain = sum(seen is None for seen in looked.values())
+    for place in places:
+        if have + len(unknown) >= (limit if not unknown else max(limit, have + vain)):
+            break
+        if place.row not in looked:
+            unknown.append(place.row)
+        elif looked[place.row] is not None:
+            have += 1
+    return unknown
+
+
+def _match(place: Place, seen: Seen, mode: RetrievalMode) -> Match:
+    return Match(
+        record=seen.record,
+        score=place.score,
+        similarity=None if mode == "text" else place.similarity,
+        passage=seen.passage,
+        relevance=place.relevance,
+        features=place.features,
+        label=seen.label,
+    )
 
 
 def _ranked(candidates: Candidates, question: Question, **bounds: Any) -> list[Place]:
     return rank(candidates, question, **bounds).places()
-
-
-def _passage(text: str, candidates: Candidates, row: int) -> str:
-    if not candidates.parts[row]:
-        return text
-    start, end = (int(edge) for edge in candidates.spans[row])
-    if start >= len(text):
-        return text  # shortened meanwhile: nothing of the window is left
-    start, end = around(text, start, min(end, len(text)))
-    return text[start:end]
-
-
-def _still_meets(record: MemoryRecord, namespace: str, condition: Filter | None) -> bool:
-    # It may have been changed since the candidates were found.
-    return in_namespace(record.namespace, namespace) and (
-        condition is None or condition.matches(record_fields(record))
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import get_args
 
 from memlane.errors import ValidationError
@@ -53,12 +54,24 @@ def check_options(options: object, *, mode: RetrievalMode) -> RetrievalOptions:
         )
     check_similarity(options.min_relevance, name="min_relevance")
     _check_candidates(options.candidates)
+    _check_moment(options.as_of)
+    if not isinstance(options.supersede, bool):
+        raise ValidationError("supersede must be True or False", remedy="leave it out for True")
     if mode == "text" and options.min_relevance is not None:
         raise ValidationError(
             "min_relevance is of vectors and words, and mode='text' looks at no vectors",
             remedy="leave it out, or use another mode",
         )
     return options
+
+
+def _check_moment(moment: object) -> None:
+    if moment is None:
+        return
+    if not isinstance(moment, datetime) or moment.utcoffset() is None:
+        raise ValidationError(
+            "as_of must be an aware datetime", remedy="pass datetime(2026, 5, 1, tzinfo=UTC)"
+        )
 
 
 def _check_candidates(candidates: object) -> None:

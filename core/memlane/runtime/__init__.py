@@ -7,12 +7,15 @@ from memlane.runtime.delivery import Answer, expect
 from memlane.runtime.flight import SingleFlight
 from memlane.runtime.homes import Homes
 from memlane.runtime.loops import OwnedLoop, io_loop, work_loop
+from memlane.runtime.repeating import Later, Repeating
 from memlane.runtime.threads import WorkerThreads
 
 __all__ = (
     "Answer",
     "Homes",
+    "Later",
     "OwnedLoop",
+    "Repeating",
     "SingleFlight",
     "SyncBridge",
     "SystemClock",

@@ -6,6 +6,7 @@ from memlane.testing.embedder import EmbedderConformance
 from memlane.testing.fakes import FakeClock, HashingEmbedder
 from memlane.testing.faults import Fault, Faults, FaultyBackend, FaultyEmbedder
 from memlane.testing.isolation import TenantIsolationConformance
+from memlane.testing.pictures import HashingImageEmbedder, gif, png
 from memlane.testing.stateful import faulty_memory_machine, memory_machine
 from memlane.testing.wrappers import (
     CountingBackend,
@@ -26,10 +27,13 @@ __all__ = (
     "FaultyEmbedder",
     "GatedBackend",
     "HashingEmbedder",
+    "HashingImageEmbedder",
     "LyingBackend",
     "TenantIsolationConformance",
     "VectorBackendConformance",
     "WrappedBackend",
     "faulty_memory_machine",
+    "gif",
     "memory_machine",
+    "png",
 )

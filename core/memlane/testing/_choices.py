@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TypeAlias
+from datetime import datetime, timedelta
+from typing import Any, TypeAlias
 
 from hypothesis import strategies as st
 
 from memlane.filters import FilterLike
 from memlane.scope import Scope
+from memlane.testing.fakes import START
 from memlane.types import MemoryRecord, MetadataValue, NewMemory, Source
 
 __all__ = (
@@ -19,8 +20,11 @@ __all__ = (
     "NAMESPACES",
     "VOCABULARY",
     "Condition",
+    "changes",
     "conditions",
+    "is_never",
     "metadata",
+    "moments",
     "namespaces",
     "new_memories",
     "scopes",
@@ -98,11 +102,34 @@ _SCOPES = (
 _EVENT = "Window dog"  # so that the same event is stored again, with the same words
 _LIFETIMES = (None, None, timedelta(microseconds=1), timedelta(minutes=1), timedelta(days=9))
 _SOURCES: tuple[Source, ...] = ("app", "user", "tool")
+_VALIDITIES: tuple[tuple[datetime | None, datetime | None], ...] = (
+    *(((None, None),) * 4),
+    (START - timedelta(days=1), None),
+    (None, START + timedelta(minutes=1, microseconds=1)),
+    (START + timedelta(minutes=1), START + timedelta(days=9)),
+    (START - timedelta(days=9), START),
+)
+_CHANGES: tuple[dict[str, Any], ...] = (
+    {},
+    {},
+    {},
+    {"kind": "note"},
+    {"actor": None},
+    {"tags": ("q", "x")},
+    {"actor": "Bob"},
+    {"source": "user"},
+    {"source": "assistant"},
+    {"source": "import"},
+    {"source": "tool", "valid_to": None},
+    {"valid_to": START + timedelta(seconds=59)},
+    {"valid_from": START + timedelta(minutes=1), "valid_to": None},
+    {"valid_from": None, "occurred_at": START - timedelta(days=2)},
+)
 
 
 def scopes() -> st.SearchStrategy[Scope]:
     """Mostly one user's agents and sessions, and some who are easily taken for that user."""
-    return st.sampled_from(_SCOPES)
+    return st.sampled_from((*_SCOPES[:4] * 2, *_SCOPES))
 
 
 def _spoken(words: list[str], times: int) -> str:
@@ -131,11 +158,29 @@ def conditions() -> st.SearchStrategy[Condition]:
     return st.sampled_from((*CONDITIONS[:1] * 2 * len(CONDITIONS), *CONDITIONS))
 
 
+def moments() -> st.SearchStrategy[timedelta | None]:
+    """How far from now a recall is meant to be; mostly it is of now."""
+    ago = (timedelta(), -timedelta(microseconds=1), -timedelta(minutes=1), timedelta(days=1))
+    return st.sampled_from((None, None, None, None, *ago, -timedelta(days=9)))
+
+
+def changes() -> st.SearchStrategy[dict[str, Any]]:
+    """What an update changes besides."""
+    return st.sampled_from(_CHANGES)
+
+
+def is_never(fields: Mapping[str, Any]) -> bool:
+    """Say whether validity would end before it begins."""
+    since, until = fields["valid_from"], fields["valid_to"]
+    return since is not None and until is not None and since >= until
+
+
 @st.composite
 def new_memories(draw: st.DrawFn) -> NewMemory:
     """What `store` and `store_many` take; with an id, an idempotency key, or neither."""
     name = draw(st.sampled_from(("id", "id", "key", "none")))
     again = name == "key" and draw(st.booleans())
+    since, until = draw(st.sampled_from(_VALIDITIES))
     return NewMemory(
         content=_EVENT if again else draw(texts()),
         namespace=draw(namespaces()),
@@ -147,4 +192,7 @@ def new_memories(draw: st.DrawFn) -> NewMemory:
         source=draw(st.sampled_from(_SOURCES)),
         kind=draw(st.sampled_from(("fact", "message"))),
         actor=draw(st.sampled_from((None, "Ada", "user"))),
+        occurred_at=draw(st.sampled_from((None, None, START - timedelta(days=3)))),
+        valid_from=since,
+        valid_to=until,
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from memlane.protocols import SupportsActors, VectorBackend
+from memlane.powers import SupportsActors
+from memlane.protocols import VectorBackend
 from memlane.scope import Reach
 from memlane.testing._suite import BackendSuite
 from memlane.testing.samples import (

@@ -13,17 +13,18 @@ import anyio
 from memlane.client import MemoryClient
 from memlane.errors import BackendError, PartialWriteError
 from memlane.limits import Limits
-from memlane.protocols import EmbeddingSpace, IndexedRecord, SupportsClose, VectorBackend
+from memlane.powers import SupportsClose, SupportsTenants, SupportsVersions
+from memlane.protocols import Embedder, EmbeddingSpace, IndexedRecord, VectorBackend
+from memlane.receipts import ForgetReceipt
 from memlane.scope import Reach, Scope
 from memlane.testing import _choices as choices
 from memlane.testing._doubts import Doubts, PartsOracle, place_of, read_everything
-from memlane.testing._machine import EVERYBODY, named
-from memlane.testing._reading_rules import ReadingRules
-from memlane.testing._records import exact
-from memlane.testing._writing_rules import WritingRules
+from memlane.testing._life_rules import LifeRules
+from memlane.testing._machine import EVERYBODY, OTHER, backend_of, named
+from memlane.testing._records import exact, past
 from memlane.testing.fakes import HashingEmbedder
 from memlane.testing.faults import Fault, Faults, FaultyBackend, FaultyEmbedder, Step
-from memlane.testing.model import Address, MemoryModel
+from memlane.testing.model import Address, MemoryModel, next_version, restored_from
 from memlane.testing.wrappers import WrappedBackend
 from memlane.types import MemoryRecord, NewMemory
 
@@ -40,15 +41,22 @@ CANCELLED: Final = object()
 _PATIENCE: Final = 60  # seconds; a call that takes longer waits for something that never comes
 _BATCH: Final = 3  # so that `store_many` takes several
 _WRITES: Final = frozenset({"upsert", "delete"})
+_LONG: Final = frozenset({"forget", "forget_tenant", "import_records", "sweep"})
+"""Verbs that may have done something before their last step."""
 
 
 READING: Final[dict[str, tuple[Step, ...]]] = {
     "get": ("fetch",),
     "list": ("scan",),
     "iterate": ("scan",),
-    "count": ("scan",),
-    "retrieve": ("embed", "query", "fetch", "ensure_index"),
+    "count": ("scan", "count"),
+    "history": ("fetch", "versions"),
+    "export": ("scan", "versions"),
+    "retrieve": ("embed", "query", "fetch", "versions", "ensure_index"),
     "context": ("embed", "query", "fetch", "ensure_index"),
+    "users": ("users",),
+    "stats": ("stats",),
+    "plan_reembed": ("pending", "users", "scan", "stats"),
 }
 """Verbs that change nothing, and the steps they may fail at."""
 
@@ -78,8 +86,16 @@ class _Prepared(WrappedBackend):
         assert scope.tenant in self._tenants, f"no index was made for {scope}"
         await super().upsert(records, scope=scope, expected_version=expected_version)
 
+    async def forget_tenant(self, *, scope: Scope) -> ForgetReceipt:
+        """Forget that the tenant's index was ensured, too, if the inner backend can do it."""
+        assert isinstance(self.inner, SupportsTenants), "nobody else is asked to"
+        try:
+            return await self.inner.forget_tenant(scope=scope)
+        finally:
+            self._tenants.discard(scope.tenant)
 
-class FaultyMachineBase(WritingRules, ReadingRules):
+
+class FaultyMachineBase(LifeRules):
     """Runs calls into faults, and settles what they did when somebody asks the model."""
 
     make_backend: ClassVar[MakeBackend]
@@ -88,7 +104,7 @@ class FaultyMachineBase(WritingRules, ReadingRules):
         self._faults = Faults()
         self._armed: Fault | None = None
         self._doubts: Doubts | None = None
-        self._oracle = PartsOracle(HashingEmbedder())
+        self._oracle = PartsOracle(HashingEmbedder(), HashingEmbedder(OTHER))
         self._abandoned: list[MemoryClient] = []
         super().__init__()
 
@@ -119,6 +135,17 @@ class FaultyMachineBase(WritingRules, ReadingRules):
             limits=Limits(batch=_BATCH),
             owned=[part for part in owned if isinstance(part, SupportsClose)],
         )
+
+    def _open_twin(self) -> MemoryClient:
+        return MemoryClient(
+            backend=backend_of(self._client),
+            embedder=FaultyEmbedder(HashingEmbedder(OTHER, max_batch=4), self._faults),
+            clock=self.clock,
+            limits=Limits(batch=_BATCH),
+        )
+
+    def _elsewhere(self, tenant: str | None) -> Embedder:
+        return FaultyEmbedder(super()._elsewhere(tenant), self._faults)
 
     def _run(self, waiting: Awaitable[Any] | AsyncIterator[Any]) -> Any:
         return super()._run(self._patient(waiting))
@@ -152,6 +179,9 @@ class FaultyMachineBase(WritingRules, ReadingRules):
         answer, met = self._meet(fault, call)
         if not met:
             return answer
+        if verb == "forget" and isinstance(answer, ForgetReceipt):
+            self._take_forgotten(answer, scope)
+            raise LostError
         self._check_failure(answer, fault, verb, scope)
         if doubts is None:
             self._doubts = self._doubts or Doubts()
@@ -159,8 +189,10 @@ class FaultyMachineBase(WritingRules, ReadingRules):
         if isinstance(answer, PartialWriteError):
             assert verb == "store_many", f"{verb}: {answer!r}"
             doubts = self._take_partial(answer, args[0], scope)  # type: ignore[arg-type] # its items
+        if verb == "reembed":
+            raise LostError  # it may be between two places, where only the next call finds it
         certain = fault.moment == "before" or fault.step not in _WRITES
-        if verb == "forget" or not certain or (verb == "store_many" and answer is CANCELLED):
+        if verb in _LONG or not certain or (verb == "store_many" and answer is CANCELLED):
             self._doubts = doubts
         else:
             self._doubts = Doubts()  # nothing was done, or the error says what
@@ -185,7 +217,7 @@ class FaultyMachineBase(WritingRules, ReadingRules):
         assert answer.operation == verb, f"{verb}: {answer.operation}"
         assert answer.scope == scope, f"{answer!r} is about {answer.scope}, not {scope}"
         said = f"{answer!s} {answer!r}".lower()
-        for secret in (*choices.VOCABULARY, scope.user):
+        for secret in (*choices.VOCABULARY, *({scope.user} - {"-"})):
             assert secret not in said, f"an error says {secret!r}: {said}"
 
     def _doubts_about(
@@ -203,6 +235,16 @@ class FaultyMachineBase(WritingRules, ReadingRules):
             agents = options.get("include_agents", False)
             near = model.within(scope, any_agent=agents, only_session=False, now=now)
             return Doubts(going={place_of(record) for record in near if record.id in args[0]})
+        if verb == "restore":
+            return self._restored(args[0], scope, **options)
+        if verb == "import_records":
+            return Doubts(chains=[one.chain for one in self._coming_now])
+        if verb in {"forget_tenant", "sweep", "reembed"}:
+            expired = None if verb == "forget_tenant" else now
+            going = model.of_tenant(scope.tenant, expired=expired)
+            return Doubts(going={place_of(record) for record in going})
+        if verb == "abandon_reembed":
+            return Doubts()
         assert verb == "forget", verb
         return Doubts(going={place_of(record) for record in model.whole(scope, now=None)})
 
@@ -222,7 +264,7 @@ class FaultyMachineBase(WritingRules, ReadingRules):
         include_agents: bool,
         **given: Any,
     ) -> Doubts:
-        now = self.clock.now()
+        now, space = self.clock.now(), self._at(scope.tenant).space.id
         before = self.model.one(
             record_id, scope, any_agent=include_agents, only_session=False, now=now
         )
@@ -232,8 +274,26 @@ class FaultyMachineBase(WritingRules, ReadingRules):
             return Doubts()
         if "namespace" in given:
             given["namespace"] = choices.NAMESPACES[given["namespace"]]
+        return Doubts([(next_version(before, given, now=now, space=space), None)])
+
+    def _restored(
+        self,
+        record_id: str,
+        scope: Scope,
+        *,
+        version: int,
+        expected_version: int | None,
+        include_agents: bool,
+    ) -> Doubts:
+        now, space = self.clock.now(), self._at(scope.tenant).space.id
+        before = self.model.one(
+            record_id, scope, any_agent=include_agents, only_session=False, now=now
+        )
+        if not isinstance(before, MemoryRecord) or expected_version not in {None, before.version}:
+            return Doubts()
+        olds = [old for old in self.model.history(before) if old.version == version]
         return Doubts(
-            [(replace(before, version=before.version + 1, updated_at=now, **given), None)]
+            [(restored_from(before, old, now=now, space=space), None) for old in olds[-1:]]
         )
 
     def _take_partial(
@@ -251,24 +311,47 @@ class FaultyMachineBase(WritingRules, ReadingRules):
                 self._accept(item, scope, record)
         return self._coming(items[done:], scope)
 
+    def _take_forgotten(self, receipt: ForgetReceipt, scope: Scope) -> None:
+        """Take that a scope was forgotten in spite of a fault: what was not told is not counted."""
+        gone = self.model.whole(scope, now=None)
+        assert (receipt.failed, receipt.verified_empty) == ((), True), receipt
+        assert receipt.found == receipt.deleted <= len(gone), receipt
+        self.model.remove(gone)
+        self._check_empty(scope)
+
     def _settle(self) -> set[Address]:
         """Read the backend, past the client and the faults, if there is a doubt."""
         doubts, self._doubts = self._doubts, None
         if doubts is None:
             return set()
-        there = self._run(self._read())
+        there = self._run(self._read(doubts))
         for place, record in there.items():
             before = self._model.records.get(place)
             if self._reading is not None and record.version == 1 and before != record:
                 self._reading.there.discard(named(record))  # it is new, as in `_accept`
-        return doubts.settle(self._model, there)
+        touched = doubts.settle(self._model, there)
+        self._run(self._look_back())
+        return touched
 
-    async def _read(self) -> dict[Address, MemoryRecord]:
+    async def _read(self, doubts: Doubts | None = None) -> dict[Address, MemoryRecord]:
         """Return all there is; fail on vectors and words that are not those of their text."""
         there = await read_everything(self._inner, EVERYBODY)
-        for item in there.values():
-            await self._oracle.check(item)
+        for place, item in there.items():
+            # What an import has not come to the end of has the words of no text yet.
+            if doubts is None or not doubts.is_halfway(place, item.record):
+                await self._oracle.check(item)
         return {place: item.record for place, item in there.items()}
+
+    async def _look_back(self) -> None:
+        """Fail unless all that records were is there, expired ones' too, and nothing else."""
+        if not isinstance(self._inner, SupportsVersions):
+            return
+        for place, record in self._model.records.items():
+            if record.version > 1:
+                reach = replace(Reach.point(record.scope, now=self.clock.now()), now=None)
+                kept = await self._inner.versions(record.id, reach=reach)
+                expected = [*reversed(self._model.kept.get(place, ()))]
+                assert [*map(past, kept)] == [*map(past, expected)]
 
     def _raze(self, places: set[Address]) -> None:
         """Take away what a cancelled call may have done: whether it did is a race.

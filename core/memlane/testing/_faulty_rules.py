@@ -15,19 +15,19 @@ from memlane.errors import MemlaneError
 from memlane.scope import Scope
 from memlane.testing import _choices as choices
 from memlane.testing._faulty_machine import CANCELLED, READING, FaultyMachineBase
-from memlane.testing._machine import Target, stored
+from memlane.testing._machine import Target, nobody, stored
 from memlane.testing.faults import Fault, Moment, Step
-from memlane.types import NewMemory
+from memlane.types import NewMemory, RetrievalOptions
 from memlane.writing import UNSET
 
-__all__ = ("FaultyRules",)
+__all__ = ("BATCH", "FaultyRules", "faults")
 
 _WHOLE: tuple[Moment, ...] = ("before", "after", "cancel")
-_BATCH: tuple[Moment, ...] = ("before", "partway", "after", "cancel")
+BATCH: tuple[Moment, ...] = ("before", "partway", "after", "cancel")
 _MUCH = 8  # records; below, forgetting would leave too little for the others to do
 
 
-def _faults(
+def faults(
     *steps: Step, moments: tuple[Moment, ...] = _WHOLE, skip: tuple[int, ...] = (0,)
 ) -> st.SearchStrategy[Fault]:
     return st.builds(
@@ -51,7 +51,7 @@ class FaultyRules(FaultyMachineBase):
 
     @rule(
         target=stored,
-        fault=_faults(*_STORING),
+        fault=faults(*_STORING),
         item=choices.new_memories(),
         scope=choices.scopes(),
     )
@@ -64,7 +64,7 @@ class FaultyRules(FaultyMachineBase):
 
     @rule(
         target=stored,
-        fault=_faults("ensure_index"),
+        fault=faults("ensure_index"),
         item=choices.new_memories(),
         scope=choices.scopes(),
     )
@@ -82,7 +82,7 @@ class FaultyRules(FaultyMachineBase):
 
     @rule(
         target=stored,
-        fault=_faults(*_STORING, moments=_BATCH, skip=(0, 0, 1, 2)),
+        fault=faults(*_STORING, moments=BATCH, skip=(0, 0, 1, 2)),
         items=st.lists(choices.new_memories(), min_size=2, max_size=8),
         scope=choices.scopes(),
     )
@@ -95,7 +95,7 @@ class FaultyRules(FaultyMachineBase):
 
     @rule(
         target_=stored,
-        fault=_faults("upsert", "upsert", "upsert", "embed", "fetch"),
+        fault=faults("upsert", "upsert", "upsert", "embed", "fetch"),
         text=st.none() | choices.texts(),
         metadata=choices.metadata(),
         namespace=st.none() | choices.namespaces(),
@@ -126,7 +126,7 @@ class FaultyRules(FaultyMachineBase):
 
     @rule(
         several=st.lists(stored, min_size=1, max_size=4),
-        fault=_faults("delete", moments=_BATCH),
+        fault=faults("delete", moments=BATCH),
         agents=st.booleans(),
         again=st.booleans(),
     )
@@ -144,7 +144,9 @@ class FaultyRules(FaultyMachineBase):
 
     @rule(
         scope=choices.scopes(),
-        fault=_faults("delete", "delete", "scan", "scrub", moments=_BATCH, skip=(0, 0, 1)),
+        fault=faults(
+            "delete", "delete", "scan", "erase", "remains", "scrub", moments=BATCH, skip=(0, 0, 1)
+        ),
         again=st.booleans(),
     )
     def forget_fails(self, scope: Scope, fault: Fault, again: bool) -> None:
@@ -166,12 +168,19 @@ class FaultyRules(FaultyMachineBase):
     ) -> None:
         """Who cannot be answered is told so, never that there is nothing; the next one is."""
         scope, record_id = target_
+        embedder = self._elsewhere(scope.tenant)
+        then = RetrievalOptions(as_of=self.clock.now() - timedelta(microseconds=1))
         asked: dict[str, Callable[[], object]] = {
             "get": lambda: self._call("get", scope, record_id),
             "list": lambda: self._call("list", scope, limit=2),
             "count": lambda: self._call("count", scope),
             "iterate": lambda: self._call("iterate", scope),
-            "retrieve": lambda: self._call("retrieve", scope, query),
+            "history": lambda: self._call("history", scope, record_id),
+            "export": lambda: self._call("export", scope),
+            "retrieve": lambda: self._call("retrieve", scope, query, options=then),
+            "users": lambda: self._call("users", nobody(scope.tenant)),
+            "stats": lambda: self._call("stats", nobody(scope.tenant)),
+            "plan_reembed": lambda: self._call("plan_reembed", nobody(scope.tenant), embedder),
             "context": lambda: self._call("context", scope, query, max_tokens=400),
         }
         for verb, steps in READING.items():
@@ -179,11 +188,11 @@ class FaultyRules(FaultyMachineBase):
         if again:
             everything = choices.CONDITIONS[0]
             self.get(target_, False, False, scope)
-            self.retrieve(query, scope, "hybrid", everything, None, 500, False, False, None)
+            self.retrieve(query, scope, "hybrid", everything, None, 500, False, False, None, None)
             self.list_and_count(scope, None, everything, 5)
 
     @rule(
-        fault=_faults("embed"),
+        fault=faults("embed"),
         query=choices.texts(),
         scope=choices.scopes(),
     )
@@ -202,10 +211,11 @@ class FaultyRules(FaultyMachineBase):
 
     async def _both(self, query: str, scope: Scope) -> list[Any]:
         answers: list[Any] = [CANCELLED, CANCELLED]
+        client = self._at(scope.tenant)
 
         async def ask(place: int) -> None:
             try:
-                answers[place] = await self._client.retrieve(query, scope=scope)
+                answers[place] = await client.retrieve(query, scope=scope)
             except MemlaneError as error:
                 answers[place] = error
 
@@ -222,7 +232,8 @@ class FaultyRules(FaultyMachineBase):
     @rule()
     def abandon(self) -> None:
         """A client that is not closed keeps nothing from the next one."""
-        self._abandoned.append(self._client)
+        self._abandoned += [client for client in (self._twin, self._client) if client is not None]
+        self._twin = None
         self._client = self._open()
 
     @rule()

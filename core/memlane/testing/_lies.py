@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from datetime import timedelta
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -12,12 +13,14 @@ from memlane.client import MemoryClient
 from memlane.errors import IsolationError
 from memlane.layout import idempotent_id
 from memlane.lexical import terms
-from memlane.protocols import IndexedRecord, VectorBackend
+from memlane.powers import SupportsReembed, SupportsVersions
+from memlane.protocols import Candidates, IndexedRecord, ScanPage, VectorBackend, VectorQuery
 from memlane.scope import Reach, Scope
 from memlane.testing._suite import IsolationSuite
-from memlane.testing.fakes import START, HashingEmbedder
+from memlane.testing.fakes import START, FakeClock, HashingEmbedder
 from memlane.testing.samples import indexed, make_record, read_all
-from memlane.testing.wrappers import LyingBackend
+from memlane.testing.wrappers import LyingBackend, WrappedBackend
+from memlane.types import RetrievalOptions
 
 __all__ = ("LiesSuite",)
 
@@ -39,6 +42,10 @@ async def _exhausted(client: MemoryClient, scope: Scope) -> object:
     return [record async for record in client.iterate(scope=scope)]
 
 
+async def _told(client: MemoryClient, scope: Scope, *, vectors: bool = False) -> object:
+    return [line async for line in client.export(scope=scope, vectors=vectors)]
+
+
 CALLS: dict[str, _Call] = {
     "get": lambda client, scope: client.get("foreign", scope=scope),
     "update": lambda client, scope: client.update("foreign", scope=scope, text="mine"),
@@ -46,6 +53,15 @@ CALLS: dict[str, _Call] = {
     "retrieve by vector": lambda client, scope: client.retrieve(SECRET, scope=scope, mode="vector"),
     "retrieve by text": lambda client, scope: client.retrieve(SECRET, scope=scope, mode="text"),
     "context": lambda client, scope: client.context(SECRET, scope=scope, max_tokens=500),
+    "restore": lambda client, scope: client.restore("foreign", scope=scope, version=1),
+    "retrieve as it was": lambda client, scope: client.retrieve(
+        SECRET, scope=scope, options=RetrievalOptions(as_of=START)
+    ),
+    "store no duplicate": lambda client, scope: client.store(
+        SECRET, scope=scope, duplicates="collapse"
+    ),
+    "export": _told,
+    "export with vectors": lambda client, scope: _told(client, scope, vectors=True),
     "list": lambda client, scope: client.list(scope=scope),
     "iterate": _exhausted,
     "count": lambda client, scope: client.count(scope=scope),
@@ -102,3 +118,60 @@ class LiesSuite(IsolationSuite):
         for call in ("get", "retrieve", "list", "count", "store by key"):
             with pytest.raises(IsolationError):
                 await CALLS[call](client, MINE)
+
+    async def test_a_foreign_past_is_never_returned(self, backend: VectorBackend) -> None:
+        """Nor is it restored, told in an export, or recalled as of a moment when it was said."""
+        if not isinstance(backend, SupportsVersions):
+            pytest.skip("this backend keeps no versions")
+        clock = FakeClock()
+        honest = self.make_client(backend, clock=clock)
+        await honest.store("my own note", scope=MINE, record_id="mine")
+        clock.advance(timedelta(minutes=2))
+        kept = await honest.update("mine", scope=MINE, text="my own note, changed")
+        options = RetrievalOptions(as_of=START)
+        for theirs in FOREIGN:
+            foreign = [
+                replace(item, record=replace(item.record, id="mine"))
+                for item in await _foreign_records(theirs)
+            ]
+            lying = _LyingOfThePast(backend, foreign)
+            client = self.make_client(lying, clock=clock)
+            for call in (
+                lambda client=client: client.history("mine", scope=MINE),
+                lambda client=client: client.restore("mine", scope=MINE, version=1),
+                lambda client=client: _told(client, MINE),
+                lambda client=client: client.retrieve("note", scope=MINE, options=options),
+            ):
+                with pytest.raises(IsolationError) as caught:
+                    await call()
+                assert "swordfish" not in str(caught.value)
+                assert caught.value.scope == MINE
+            assert await read_all(backend, Reach.whole(MINE, now=None)) == [kept]
+
+    async def test_a_foreign_tenant_is_never_embedded(self, backend: VectorBackend) -> None:
+        """Who takes a tenant elsewhere reads no other tenant's text."""
+        if not isinstance(backend, SupportsReembed) or not self.moves:
+            pytest.skip("this backend takes no tenant to another embedding space")
+        await self.make_client(backend).store("my own note", scope=MINE, record_id="mine")
+        for theirs in FOREIGN[:2]:
+            embedder = HashingEmbedder(32)
+            client = self.make_client(LyingBackend(backend, await _foreign_records(theirs)))
+            with pytest.raises(IsolationError):
+                await client.admin(MINE.tenant).reembed(embedder)
+            assert not embedder.calls
+            await client.admin(MINE.tenant).abandon_reembed()
+
+
+class _LyingOfThePast(LyingBackend):
+    """Tells the truth, but of what records were."""
+
+    async def query(self, query: VectorQuery, *, reach: Reach) -> Candidates:
+        return await WrappedBackend.query(self, query, reach=reach)
+
+    async def fetch(
+        self, record_ids: Sequence[str], *, reach: Reach, vectors: bool = False
+    ) -> Sequence[IndexedRecord]:
+        return await WrappedBackend.fetch(self, record_ids, reach=reach, vectors=vectors)
+
+    async def scan(self, *, reach: Reach, **asked: Any) -> ScanPage:
+        return await WrappedBackend.scan(self, reach=reach, **asked)

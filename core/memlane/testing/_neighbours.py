@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import TypeAlias
 
 import pytest
 
 from memlane.client import MemoryClient
 from memlane.errors import ConflictError, InvalidCursorError, MemlaneError
+from memlane.powers import SupportsTenants, SupportsVersions
 from memlane.protocols import VectorBackend
 from memlane.scope import Reach, Scope
 from memlane.testing._records import exact
 from memlane.testing._suite import IsolationSuite
-from memlane.testing.fakes import HashingEmbedder
+from memlane.testing.fakes import FakeClock, HashingEmbedder
 from memlane.testing.samples import SUSPECTS, contains, lies_within
 from memlane.testing.wrappers import CountingBackend
 from memlane.types import RetrievalMode, RetrievalOptions
@@ -35,6 +37,12 @@ POINT: dict[str, tuple[_Verb, bool]] = {
         lambda client, scope, each: client.get(each, scope=scope, include_agents=True),
         True,
     ),
+    "history": (lambda client, scope, each: client.history(each, scope=scope), False),
+    "history of all agents": (
+        lambda client, scope, each: client.history(each, scope=scope, include_agents=True),
+        True,
+    ),
+    "restore": (lambda client, scope, each: client.restore(each, scope=scope, version=1), False),
     "update": (lambda client, scope, each: client.update(each, scope=scope, text="mine"), False),
     "update a version": (
         lambda client, scope, each: client.update(
@@ -245,3 +253,71 @@ class NeighboursSuite(IsolationSuite):
             await client.retrieve(f"a question of {user} in {tenant} alone", scope=scope)
             with _from(scope):
                 assert embedder.calls - before == asked_first
+
+    async def test_the_past_is_ones_own(self, backend: VectorBackend) -> None:
+        """Asked of a moment gone by, recall answers with what one's own records said then."""
+        clock = FakeClock()
+        client = self.make_client(backend, clock=clock)
+        await _settle(client)
+        then = clock.now()
+        clock.advance(timedelta(minutes=2))
+        for number, scope in enumerate(SUSPECTS):
+            await client.update(_id(number), scope=scope, text=f"nothing of {number} any more")
+        options = RetrievalOptions(as_of=then)
+        for mine in SUSPECTS:
+            own = [
+                number
+                for number, other in enumerate(SUSPECTS)
+                if lies_within(mine, other, any_agent=False, any_session=True)
+            ]
+            matches = await client.retrieve(
+                "nothing", scope=mine, mode="vector", limit=100, options=options
+            )
+            with _from(mine):
+                if isinstance(backend, SupportsVersions):
+                    assert sorted(one.record.text for one in matches) == sorted(map(_secret, own))
+                else:
+                    assert not matches
+                for number in own:
+                    told = [each.text for each in await client.history(_id(number), scope=mine)]
+                    said = [f"nothing of {number} any more", _secret(number)]
+                    assert told == said[: 1 + isinstance(backend, SupportsVersions)]
+
+    async def test_what_is_told_of_a_scope_is_its_own(self, backend: VectorBackend) -> None:
+        """An export holds what the scope contains, and an import gives it to whom it names."""
+        client = self.make_client(backend)
+        await _settle(client)
+        heir = Scope("heir", tenant="elsewhere")
+        for mine in SUSPECTS:
+            own = [number for number, other in enumerate(SUSPECTS) if contains(mine, other)]
+            lines = [line async for line in client.export(scope=mine)]
+            with _from(mine):
+                for number in range(len(SUSPECTS)):
+                    assert any(f'swordfish{number}"' in line for line in lines) == (number in own)
+                receipt = await client.import_records(lines, scope=heir)
+                assert receipt.imported == len(own)
+                page = await client.list(scope=heir)
+                assert sorted(r.text for r in page.items) == sorted(map(_secret, own))
+                assert {(r.scope.tenant, r.scope.user) for r in page.items} <= {
+                    ("elsewhere", "heir")
+                }
+                await client.forget(heir)
+
+    async def test_tenants_are_seen_and_forgotten_alone(self, backend: VectorBackend) -> None:
+        """Users, counts and the end of one tenant are no other's."""
+        if not isinstance(backend, SupportsTenants):
+            pytest.skip("this backend does not look at whole tenants")
+        client = self.make_client(backend)
+        await _settle(client)
+        left = dict(enumerate(SUSPECTS))
+        for tenant in dict.fromkeys(scope.tenant for scope in SUSPECTS):
+            mine = {number: scope for number, scope in left.items() if scope.tenant == tenant}
+            users = (await client.admin(tenant).users()).items
+            assert sorted(users) == sorted({scope.user for scope in mine.values()})
+            assert (await client.admin(tenant).stats()).records == len(mine)
+            assert await client.admin(tenant).sweep() == 0
+            assert (await client.admin(tenant).forget_tenant()).deleted == len(mine)
+            left = {number: scope for number, scope in left.items() if number not in mine}
+            found = await _snapshot(backend)
+            assert sorted(name for _, name in found) == sorted(map(_id, left))
+        await self.check_raw(backend, [])

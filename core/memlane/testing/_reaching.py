@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from memlane.protocols import SupportsActors, VectorBackend
+from memlane.powers import SupportsActors
+from memlane.protocols import VectorBackend
 from memlane.scope import Reach, Scope
 from memlane.testing._suite import BackendSuite
 from memlane.testing.samples import (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
@@ -9,9 +11,9 @@ from memlane.errors import MemlaneError
 from memlane.scope import Scope
 from memlane.testing import _choices as choices
 from memlane.testing._machine import MachineBase, Reading, Target, named, stored
-from memlane.testing._recall import check_context, check_matches, wanted_by
+from memlane.testing._recall import as_they_stood, check_context, check_matches, wanted_by
 from memlane.testing._records import exact
-from memlane.testing.model import below
+from memlane.testing.model import below, held_at
 from memlane.types import MemoryRecord, NamespaceQuery, RetrievalMode, RetrievalOptions
 
 __all__ = ("ReadingRules",)
@@ -121,6 +123,7 @@ class ReadingRules(MachineBase):
         agents=st.booleans(),
         session=st.booleans(),
         nearness=st.sampled_from((None, None, None, 0.4)),
+        back=choices.moments(),
     )
     def retrieve(  # noqa: PLR0917 - hypothesis passes them by name
         self,
@@ -133,28 +136,32 @@ class ReadingRules(MachineBase):
         agents: bool,
         session: bool,
         nearness: float | None,
+        back: timedelta | None,
     ) -> None:
         """Recall answers with records within reach, best first, and misses none it should find."""
         only = session and scope.session is not None
         if mode == "text":
             nearness = None  # of words alone nothing is near, and asking for it is refused
-        eligible = [
-            record
-            for record in self.model.within(
-                scope, any_agent=agents, only_session=only, now=self.clock.now()
-            )
-            if below(record.namespace, choices.NAMESPACES[namespace or "/"])
-            and condition.holds(record)
-        ]
-        options = RetrievalOptions(include_agents=agents, only_session=only)
+        now = self.clock.now()
+        moment = None if back is None else now + back
+        near = self.model.within(scope, any_agent=agents, only_session=only, now=now)
+        path = choices.NAMESPACES[namespace or "/"]
+        then, found = as_they_stood(
+            self.model, near, now=now, moment=moment, session=scope.session if only else None,
+            holds=lambda record: below(record.namespace, path) and condition.holds(record),
+        )  # fmt: skip
+        options = RetrievalOptions(include_agents=agents, only_session=only, as_of=moment)
         asked: dict[str, object] = {
             "filter": condition.given, "mode": mode, "limit": limit, "options": options,
             "min_similarity": nearness, "namespace": namespace,
         }  # fmt: skip
         matches = self._call("retrieve", scope, query, **asked)
         assert not isinstance(matches, MemlaneError), matches
-        wanted = wanted_by(query, eligible, mode=mode, min_similarity=nearness)
-        check_matches(matches, eligible, wanted, limit=limit, mode=mode, min_similarity=nearness)
+        wanted = wanted_by(query, found, mode=mode, min_similarity=nearness)
+        check_matches(
+            matches, then, wanted, limit=limit, mode=mode, min_similarity=nearness,
+            may_be_more=moment is not None,
+        )  # fmt: skip
         block = self._call("context", scope, query, max_tokens=400, **asked)
         check_context(block, matches, max_tokens=400)
 
@@ -171,5 +178,6 @@ class ReadingRules(MachineBase):
                 scope, any_agent=False, only_session=False, now=self.clock.now()
             )
             if any(below(record.namespace, path) for path in paths)
+            and held_at(record, self.clock.now())
         ]
         check_matches(matches, eligible, eligible, limit=limit, mode="hybrid", min_similarity=None)

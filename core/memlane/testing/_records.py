@@ -70,6 +70,11 @@ def exact(record: MemoryRecord) -> dict[str, object]:
     return found
 
 
+def past(record: MemoryRecord) -> dict[str, object]:
+    """Return the fields of what a record was; the space its vector was of says nothing any more."""
+    return exact(record) | {"space": ""}
+
+
 class RecordsSuite(BackendSuite):
     """Round trips of records."""
 

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import ClassVar
 
 import anyio.to_thread
 import pytest
 
 from memlane.client import MemoryClient
-from memlane.protocols import Embedder, VectorBackend
+from memlane.protocols import Clock, Embedder, VectorBackend
 from memlane.testing.fakes import FakeClock, HashingEmbedder
 
 __all__ = ("BackendSuite", "IsolationSuite")
 
 
 class BackendSuite:
-    """Part of a suite; run by anyio's pytest plugin on every event loop it knows."""
+    """Part of a suite; run by anyio's pytest plugin on every event loop it knows.
 
+    Attributes:
+        moves: A tenant can be taken to another embedding space, if the backend has the verbs for
+            it; else the backend must say that it cannot.
+    """
+
+    moves: ClassVar[bool] = True
     pytestmark = pytest.mark.anyio
 
     def raw_ids(self, backend: VectorBackend) -> Collection[str] | None:
@@ -39,9 +46,13 @@ class IsolationSuite(BackendSuite):
     """Part of the isolation suite, which looks at a backend through a client."""
 
     def make_client(
-        self, backend: VectorBackend, *, embedder: Embedder | None = None
+        self,
+        backend: VectorBackend,
+        *,
+        embedder: Embedder | None = None,
+        clock: Clock | None = None,
     ) -> MemoryClient:
         """Return a client over `backend`, which may be a wrapper around the one under test."""
         return MemoryClient(
-            backend=backend, embedder=embedder or HashingEmbedder(), clock=FakeClock()
+            backend=backend, embedder=embedder or HashingEmbedder(), clock=clock or FakeClock()
         )

@@ -9,11 +9,12 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import MultipleResults, initialize, multiple, precondition, rule
 
-from memlane.errors import ConflictError, MemlaneError, PartialWriteError
+from memlane.errors import ConflictError, MemlaneError, PartialWriteError, ValidationError
 from memlane.scope import Scope
 from memlane.testing import _choices as choices
 from memlane.testing._machine import MachineBase, Target, stored
 from memlane.testing._records import exact
+from memlane.testing.model import next_version
 from memlane.types import MemoryRecord, NewMemory
 from memlane.writing import UNSET
 
@@ -112,9 +113,7 @@ class WritingRules(MachineBase):
         namespace=st.none() | choices.namespaces(),
         expires=st.sampled_from((UNSET, None, timedelta(minutes=5))),
         stale=st.sampled_from((None, 0, 1)),
-        others=st.sampled_from(
-            ({}, {"kind": "note"}, {"actor": None}, {"tags": ("q", "x")}, {"actor": "Bob"})
-        ),
+        others=choices.changes(),
         agents=st.booleans(),
     )
     def update(  # noqa: PLR0917 - hypothesis passes them by name
@@ -150,10 +149,15 @@ class WritingRules(MachineBase):
             assert type(answer) is before
         elif stale:
             assert isinstance(answer, ConflictError), answer
+        elif choices.is_never(
+            {"valid_from": before.valid_from, "valid_to": before.valid_to} | given
+        ):
+            assert isinstance(answer, ValidationError), answer
         else:
             if "namespace" in given:
                 given["namespace"] = choices.NAMESPACES[given["namespace"]]
-            after = self.model.change(before, {**given, "updated_at": now})
+            space = self._at(scope.tenant).space.id
+            after = self.model.change(next_version(before, given, now=now, space=space))
             assert isinstance(answer, MemoryRecord), answer
             assert exact(answer) == exact(after)
 
@@ -183,6 +187,7 @@ class WritingRules(MachineBase):
         assert (answer.found, answer.deleted) == (len(gone), len(gone))
         assert (answer.failed, answer.verified_empty) == ((), True)
         self.model.remove(gone)
+        self._check_empty(scope)
 
     @rule(by=st.sampled_from((timedelta(microseconds=1), timedelta(minutes=1), timedelta(days=8))))
     def time_passes(self, by: timedelta) -> None:
@@ -193,5 +198,5 @@ class WritingRules(MachineBase):
     @rule()
     def reopen(self) -> None:
         """What was stored is there for the next client on the same place."""
-        self._run(self._client.aclose())
+        self._shut()
         self._client = self._open()

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 from memlane.errors import MemlaneError
+from memlane.powers import SupportsImages
 from memlane.protocols import Embedder, Purpose, Vector
+from memlane.testing.pictures import gif, png
+from memlane.types import Image
 
 __all__ = ("EmbedderConformance",)
 
@@ -45,6 +48,8 @@ class EmbedderConformance:
 
     Attributes:
         related: Pairs of texts and a third one that is further from the first than the second is.
+        pictured: Pictures, each with a text that says what it shows and one that does not. Those
+            here tell it in their comment, which a real model does not read: give it photographs.
     """
 
     pytestmark = pytest.mark.anyio
@@ -60,6 +65,11 @@ class EmbedderConformance:
             "thunder makes the dog afraid",
             "deploy the database on port 5432",
         ),
+    )
+
+    pictured: Sequence[tuple[Image, str, str]] = (
+        (Image(png("a red bicycle")), "the red bicycle", "Quarterly taxes were filed"),
+        (Image(gif("a dog in the snow")), "a dog plays in snow", "the database on port 5432"),
     )
 
     async def _one(self, embedder: Embedder, text: str, purpose: Purpose = "document") -> Vector:
@@ -209,6 +219,43 @@ class EmbedderConformance:
             group.start_soon(_on_own_loop, work)
             group.start_soon(_on_own_loop, work)
         await work()
+
+    def _seeing(self, embedder: Embedder) -> SupportsImages:
+        if not isinstance(embedder, SupportsImages):
+            pytest.skip("this model sees no pictures")
+        return embedder
+
+    async def test_pictures_have_vectors(self, embedder: Embedder) -> None:
+        """A row a picture, in the space of the texts; none for none, and the same for the same."""
+        seeing = self._seeing(embedder)
+        images = [image for image, _, _ in self.pictured]
+        vectors = await seeing.embed_images(images)
+        self._check(embedder, vectors, len(images))
+        none = await seeing.embed_images([])
+        assert none.shape == (0, embedder.space.dimensions)
+        assert none.dtype == np.float32
+        alone = [(await seeing.embed_images([image]))[0] for image in images]
+        np.testing.assert_allclose(vectors, np.stack(alone), atol=1e-5)
+        turned = await seeing.embed_images([*reversed(images), images[0]])
+        np.testing.assert_allclose(turned[:-1], vectors[::-1], atol=1e-5)
+        np.testing.assert_allclose(turned[-1], vectors[0], atol=1e-5)
+        assert not np.allclose(vectors[0], vectors[1], atol=1e-3)
+
+    async def test_pictures_are_near_what_they_show(self, embedder: Embedder) -> None:
+        """Of each triple in `pictured` the first text, asked, is nearer than the second."""
+        seeing = self._seeing(embedder)
+        for image, shown, other in self.pictured:
+            found = (await seeing.embed_images([image]))[0]
+            near, far = [await self._one(embedder, text, "query") for text in (shown, other)]
+            assert _cosine(found, near) > _cosine(found, far), (shown, other)
+
+    @pytest.mark.parametrize("content", [b"", b"no picture", b"RIFF\0\0\0\0WAVEfmt "])
+    async def test_what_is_no_picture_is_refused(self, embedder: Embedder, content: bytes) -> None:
+        """Other bytes are an error of memlane's, alone and beside a picture."""
+        seeing = self._seeing(embedder)
+        for images in ([Image(content)], [self.pictured[0][0], Image(content)]):
+            with pytest.raises(MemlaneError):
+                await seeing.embed_images(images)
 
 
 async def _on_own_loop(work: Callable[[], Awaitable[None]]) -> None:

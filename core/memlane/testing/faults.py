@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, TypeVar
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
 
 from memlane.errors import BackendError, ValidationError
+from memlane.powers import SupportsReembed, SupportsTenants
 from memlane.protocols import (
     Embedder,
     EmbeddingSpace,
@@ -22,16 +25,21 @@ from memlane.protocols import (
 )
 from memlane.scope import Reach, Scope
 from memlane.testing.wrappers import Operation, WrappedBackend
+from memlane.types import MemoryRecord
 
 __all__ = ("Fault", "Faults", "FaultyBackend", "FaultyEmbedder", "Moment", "Step")
 
 T = TypeVar("T")
 
+_Call: TypeAlias = "functools.partial[Any]"
+_NO_TIME = datetime.min.replace(tzinfo=UTC)
+
 Moment: TypeAlias = Literal["after", "before", "cancel", "partway"]
 """When a call fails, seen from the part that was to do it.
 
 - `before`: it hears nothing of the call.
-- `partway`: it does the first half of a batch; what is no `upsert` or `delete` fails as `before`.
+- `partway`: it does the first half of a batch of `upsert`, `delete` or `shadow`, of `sweep` and of
+  `forget_tenant` those users that come first; others fail as `before`.
 - `after`: it does the call, and the answer is lost.
 - `cancel`: the caller is cancelled while it waits; how much is done is the part's own business.
 """
@@ -144,6 +152,52 @@ class Faults:
         self._caller.cancel()
 
 
+def _is_forwarded(call: object) -> bool:
+    return isinstance(call, functools.partial)
+
+
+async def _half_of_shadow(inner: VectorBackend, call: _Call) -> None:
+    assert isinstance(inner, SupportsReembed)
+    (records,) = call.args
+    await inner.shadow(records[: len(records) // 2], **call.keywords)
+
+
+async def _half_of_sweep(inner: VectorBackend, call: _Call) -> None:
+    now: datetime = call.keywords["now"]
+    await _delete_of_some(
+        inner,
+        call.keywords["scope"],
+        lambda record: record.expires_at is not None and record.expires_at <= now,
+    )
+
+
+async def _half_of_tenant(inner: VectorBackend, call: _Call) -> None:
+    await _delete_of_some(inner, call.keywords["scope"], lambda _: True)
+
+
+async def _delete_of_some(
+    inner: VectorBackend, tenant: Scope, is_meant: Callable[[MemoryRecord], bool]
+) -> None:
+    """Delete records of the users that come first, half of all of them."""
+    if not isinstance(inner, SupportsTenants):
+        return
+    page = await inner.users(scope=tenant, limit=1_000)
+    for user in page.names[: (len(page.names) + 1) // 2]:
+        reach = Reach.whole(Scope(user, tenant=tenant.tenant), now=None)
+        found = await inner.scan(reach=reach, limit=1_000)
+        for record in found.records:
+            if is_meant(record):  # one by one: an id may be of several agents, not all meant
+                own = replace(Reach.point(record.scope, now=_NO_TIME), now=None)
+                await inner.delete([record.id], reach=own)
+
+
+_HALVES: Mapping[Step, Callable[[VectorBackend, _Call], Awaitable[None]]] = {
+    "forget_tenant": _half_of_tenant,
+    "shadow": _half_of_shadow,
+    "sweep": _half_of_sweep,
+}
+
+
 class FaultyBackend(WrappedBackend):
     """Fails by plan.
 
@@ -157,7 +211,10 @@ class FaultyBackend(WrappedBackend):
         self._faults = faults
 
     async def around(self, operation: Operation, call: Callable[[], Awaitable[T]]) -> T:
-        return await self._faults.meet(operation, call)
+        half, whole = _HALVES.get(operation), cast("Any", call)
+        if half is None or not _is_forwarded(call):
+            return await self._faults.meet(operation, call)
+        return await self._faults.meet(operation, call, lambda: half(self.inner, whole))
 
     async def upsert(
         self,

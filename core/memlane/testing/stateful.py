@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from memlane.testing._faulty_life_rules import FaultyLifeRules
 from memlane.testing._faulty_machine import MakeBackend
 from memlane.testing._faulty_rules import FaultyRules
+from memlane.testing._life_rules import LifeRules
 from memlane.testing._machine import MakeClient
-from memlane.testing._reading_rules import ReadingRules
-from memlane.testing._writing_rules import WritingRules
 
 __all__ = (
     "FaultyMemoryMachine",
@@ -18,15 +18,17 @@ __all__ = (
 )
 
 
-class MemoryMachine(WritingRules, ReadingRules):
+class MemoryMachine(LifeRules):
     """Calls verbs of a client, predicts each answer with a `MemoryModel`, and compares."""
 
 
-class FaultyMemoryMachine(FaultyRules):
+class FaultyMemoryMachine(FaultyRules, FaultyLifeRules):
     """Does the same, and lets calls of the backend and the embedder fail on the way."""
 
 
-def memory_machine(make_client: MakeClient, *, durable: bool = False) -> type[MemoryMachine]:
+def memory_machine(
+    make_client: MakeClient, *, durable: bool = False, moving: bool = True
+) -> type[MemoryMachine]:
     """Return a hypothesis state machine over all verbs of a client.
 
     Run it with `hypothesis.stateful.run_state_machine_as_test`, or give its `TestCase` to pytest.
@@ -35,14 +37,16 @@ def memory_machine(make_client: MakeClient, *, durable: bool = False) -> type[Me
         make_client: Makes a client from a clock and an empty folder; it must own its backend.
         durable: Another client on the same folder finds what was stored; then clients are closed
             and opened again on the way.
+        moving: Tenants can be taken to other embedding spaces, if the backend has the verbs for it;
+            else it must say that they cannot.
     """
-    parts = {"make_client": staticmethod(make_client), "durable": durable}
+    parts = {"make_client": staticmethod(make_client), "durable": durable, "moving": moving}
     machine: type[MemoryMachine] = type("MemoryMachine", (MemoryMachine,), parts)
     return machine
 
 
 def faulty_memory_machine(
-    make_backend: MakeBackend, *, durable: bool = False
+    make_backend: MakeBackend, *, durable: bool = False, moving: bool = True
 ) -> type[FaultyMemoryMachine]:
     """Return a hypothesis state machine over all verbs, some of which meet a `Fault`.
 
@@ -54,7 +58,8 @@ def faulty_memory_machine(
         make_backend: Makes a backend from an empty folder; the machine puts a client over it.
         durable: Another backend on the same folder finds what was stored; then clients are
             closed, or left as they are, and opened again on the way.
+        moving: As in `memory_machine`.
     """
-    parts = {"make_backend": staticmethod(make_backend), "durable": durable}
+    parts = {"make_backend": staticmethod(make_backend), "durable": durable, "moving": moving}
     machine: type[FaultyMemoryMachine] = type("FaultyMemoryMachine", (FaultyMemoryMachine,), parts)
     return machine

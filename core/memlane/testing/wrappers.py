@@ -6,25 +6,32 @@ import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Literal, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 from memlane.columns import candidates_of
 from memlane.filters import Filter
+from memlane.powers import (
+    PendingPage,
+    SupportsActors,
+    SupportsClose,
+    SupportsCount,
+    SupportsErase,
+    SupportsRemains,
+    SupportsScrub,
+)
 from memlane.protocols import (
     Candidates,
     Capabilities,
     EmbeddingSpace,
     IndexedRecord,
     ScanPage,
-    SupportsActors,
-    SupportsClose,
-    SupportsScrub,
     VectorBackend,
     VectorQuery,
 )
+from memlane.receipts import Residue
 from memlane.runtime import Answer, expect
 from memlane.scope import Reach, Scope
-from memlane.types import Residue
+from memlane.testing._powered import Operation, powered
 
 __all__ = (
     "CountingBackend",
@@ -37,22 +44,23 @@ __all__ = (
 
 T = TypeVar("T")
 
-Operation: TypeAlias = Literal[
-    "actors", "delete", "ensure_index", "fetch", "query", "scan", "scrub", "upsert"
-]
-"""A backend's call."""
-
 
 class WrappedBackend:
     """A backend that hands every call to another; a wrapper overrides `before`, or `around`.
 
-    The optional powers are there too: what the inner backend cannot do is answered by reading it.
+    It has the powers of the inner backend. `actors` and `scrub` it always has: what the inner
+    backend cannot do is answered by reading it.
 
     Args:
         inner: The backend that does the work.
     """
 
+    _hidden: ClassVar[tuple[type, ...]] = ()
+    """Powers it does not have, whatever the inner backend has."""
+
     def __init__(self, inner: VectorBackend) -> None:
+        # What asks for a power looks at the class, so that each set of powers has one of its own.
+        self.__class__ = powered(type(self), inner, hidden=self._hidden)
         self.inner = inner
 
     async def before(self, operation: Operation) -> None:
@@ -251,11 +259,16 @@ class _Bell:
 class LyingBackend(WrappedBackend):
     """Returns foreign records with its own: what a client must never believe.
 
+    It neither counts nor names ids, nor erases what it does not show: nobody could tell that a
+    number or a name is a lie.
+
     Args:
         inner: The backend that does the work.
         foreign: Records to slip into each answer, whatever the call's reach.
         whole: Queries bring the records themselves, not only columns that lead to `fetch`.
     """
+
+    _hidden = (SupportsCount, SupportsErase, SupportsRemains)
 
     def __init__(
         self, inner: VectorBackend, foreign: Sequence[IndexedRecord], *, whole: bool = True
@@ -290,3 +303,12 @@ class LyingBackend(WrappedBackend):
         )
         theirs = tuple(item.record for item in self._foreign)
         return ScanPage(records=page.records + theirs, cursor=page.cursor)
+
+    async def around(self, operation: Operation, call: Callable[[], Awaitable[T]]) -> T:
+        answer: Any = await super().around(operation, call)
+        theirs = tuple(item.record for item in self._foreign)
+        if operation == "versions":
+            answer = [*answer, *theirs]
+        elif operation == "pending":
+            answer = PendingPage(records=answer.records + theirs, cursor=answer.cursor)
+        return cast("T", answer)

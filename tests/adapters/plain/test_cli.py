@@ -15,40 +15,15 @@ from typer.testing import CliRunner, Result
 from memlane_plain.cli.app import app
 
 RECORD = {
-    "id",
-    "text",
-    "tenant",
-    "user",
-    "agent",
-    "session",
-    "namespace",
-    "kind",
-    "actor",
-    "source",
-    "tags",
-    "metadata",
-    "occurred_at",
-    "stored_at",
-    "updated_at",
-    "expires_at",
-    "version",
-    "space",
-}
+    "id", "text", "tenant", "user", "agent", "session", "namespace", "kind", "actor", "source",
+    "tags", "metadata", "occurred_at", "stored_at", "updated_at", "expires_at", "version", "space",
+    "valid_from", "valid_to", "images",
+}  # fmt: skip
 COMMANDS = [
-    "demo",
-    "doctor",
-    "info",
-    "store",
-    "import",
-    "update",
-    "retrieve",
-    "context",
-    "get",
-    "list",
-    "count",
-    "delete",
-    "forget",
-]
+    "demo", "doctor", "info", "store", "import", "update", "restore", "retrieve", "context", "get",
+    "list", "count", "export", "history", "delete", "forget", "users", "stats", "sweep",
+    "forget-tenant", "reembed",
+]  # fmt: skip
 
 
 @pytest.fixture

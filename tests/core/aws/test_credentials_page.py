@@ -26,7 +26,7 @@ PAGE = (Path(__file__).parents[3] / "docs" / "tenancy.md").read_text()
 BLOCKS: list[dict[str, Any]] = [
     json.loads(text) for text in re.findall(r"^```json\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 ]
-TRUST, TENANT, HOST, PER_USER, BY_TAG = BLOCKS
+TRUST, TENANT, HOST, ENDING, PER_USER, BY_TAG = BLOCKS
 BUCKET = "my-bucket"
 READING = {"GetIndex", "GetVectors", "ListVectors", "QueryVectors"}
 ACME = Scope("ada", tenant="acme")

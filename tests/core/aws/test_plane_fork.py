@@ -40,7 +40,9 @@ def large(text):
     return text + "." * 2_000_000
 
 def say(*words):
-    print(*words, flush=True)
+    # One write: two threads speak here, and `print` writes word by word.
+    sys.stdout.write(" ".join([*map(str, words)]) + "\\n")
+    sys.stdout.flush()
 
 def in_child(act):
     pid = os.fork()

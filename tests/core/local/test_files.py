@@ -20,7 +20,8 @@ from memlane.local import SqliteBackend
 from memlane.local.sqlite import schema
 from memlane.local.sqlite.schema import APPLICATION_ID, MIGRATIONS
 from memlane.local.sqlite.store_file import StoreFile
-from memlane.protocols import SupportsActors, SupportsClose, SupportsScrub, VectorBackend
+from memlane.powers import SupportsActors, SupportsClose, SupportsScrub
+from memlane.protocols import VectorBackend
 from memlane.scope import Reach
 from memlane.testing.samples import (
     NOW,

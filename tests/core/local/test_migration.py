@@ -1,4 +1,4 @@
-"""A file made by the first schema version becomes a current one, whatever comes between."""
+"""A file made by an older schema version becomes a current one, whatever comes between."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import random
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,9 @@ from memlane.types import MemoryRecord
 
 FIRST = Path(__file__).with_name("first_schema.store")
 """Written by the program of the first schema version from what `content` returns, then closed."""
+
+SECOND = Path(__file__).with_name("second_schema.store")
+"""The same by the program of the second version."""
 
 _ADA = Scope("ada", tenant="acme", session="monday")
 _AGENT = Scope("ada", tenant="acme", agent="travel", session="tuesday")
@@ -129,15 +133,24 @@ def first(path: Path) -> Path:
     return path
 
 
-def test_every_value_survives(first: Path) -> None:
+@pytest.fixture(params=[1, 2])
+def old(request: pytest.FixtureRequest, path: Path) -> Path:
+    """Return a copy of a file of one of the older versions."""
+    shutil.copy({1: FIRST, 2: SECOND}[request.param], path)
+    with closing(sqlite3.connect(path)) as connection:
+        assert schema.version_of(connection) == request.param
+    return path
+
+
+def test_every_value_survives(old: Path) -> None:
     """Records, vectors, terms, windows and their order are what they were."""
-    _check(first)
-    _check(first)
+    _check(old)
+    _check(old)
 
 
-async def test_the_store_goes_on(first: Path) -> None:
+async def test_the_store_goes_on(old: Path) -> None:
     """Queries answer with conditions, and new records come after the old ones of every agent."""
-    store = SqliteBackend(first)
+    store = SqliteBackend(old)
     everyone = Reach.whole(Scope("ada", tenant="acme"), now=NOW)
     query = query_for(unit(0), namespace="/trips/", actor="Ada")
     assert list((await store.query(query, reach=everyone)).record_ids) == ["rich", "rich"]
@@ -147,6 +160,22 @@ async def test_the_store_goes_on(first: Path) -> None:
     rest = await store.scan(reach=everyone, cursor=page.cursor)
     assert [record.id for record in rest.records][-2:] == ["new", "newer"]
     assert len(page.records) + len(rest.records) == 10
+    await store.aclose()
+
+
+async def test_old_records_have_a_life(old: Path) -> None:
+    """What only newer stores do, they do with records that were there before."""
+    store = SqliteBackend(old)
+    point = Reach.point(_ADA, now=NOW)
+    (before,) = await store.fetch(["plain"], reach=point, vectors=True)
+    after = replace(before.record, text="plainer", version=2, valid_to=NOW)
+    changed = IndexedRecord(record=after, parts=before.parts, replaces=before.record)
+    await store.upsert([changed], scope=_ADA, expected_version=1)
+    assert await store.versions("plain", reach=point) == [before.record]
+    assert [one.record for one in await store.fetch(["plain"], reach=point)] == [after]
+    # One expires in each of three scopes of the tenant.
+    assert await store.sweep(scope=_ADA, now=NOW + timedelta(days=30)) == 3
+    assert (await store.users(scope=_ADA)).names == ("ada", "bob")
     await store.aclose()
 
 
@@ -183,7 +212,7 @@ def test_interrupted_at_any_statement(first: Path) -> None:
             else:
                 break
         with closing(sqlite3.connect(first)) as connection:
-            assert schema.version_of(connection) in {1, len(MIGRATIONS)}
+            assert schema.version_of(connection) in {1, 2, len(MIGRATIONS)}
             if schema.version_of(connection) == 1:
                 assert connection.execute("select count(actor) from hot").fetchone()[0] > 0
     assert statements > 12

@@ -14,7 +14,14 @@ from memlane.local import SqliteBackend
 from memlane.local.sqlite import scrubbing
 from memlane.protocols import EmbeddingSpace
 from memlane.scope import Reach, Scope
-from memlane.testing.samples import directions, indexed, make_record, put, read_all
+from memlane.testing.samples import (
+    directions,
+    indexed,
+    make_record,
+    put,
+    query_for,
+    read_all,
+)
 
 _ADA = Scope("canary-user", tenant="canary-tenant", agent="canary-agent", session="canary-session")
 _BOB = Scope("bob", tenant="other")
@@ -59,6 +66,18 @@ async def test_nothing_is_left_of_a_forgotten_user(store: SqliteBackend, path: P
     assert await store.scrub(scope=_ADA) == "none"
     assert _left(path) == set()
     assert (path.parent / "memory.db-wal").stat().st_size == 0
+
+
+async def test_nothing_is_kept_in_memory_either(store: SqliteBackend) -> None:
+    """Vectors, ids and names of actors that were kept for the next query."""
+    for scope in (_ADA, _BOB):
+        await put(store, indexed(make_record("x", scope=scope, actor="y"), *directions(1)))
+        query = query_for(directions(1)[0])
+        assert len(await store.query(query, reach=Reach.whole(scope, now=None))) == 1
+    assert store._cache._kept
+    await store.delete(["x"], reach=Reach.whole(_ADA, now=None))
+    await store.scrub(scope=_ADA)
+    assert not store._cache._kept
     assert len(await read_all(store, Reach.whole(_BOB, now=None))) == 1
 
 

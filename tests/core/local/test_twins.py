@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.local.twin_calls import Backend, Call, calls
 from memlane.errors import EmbeddingSpaceError, IsolationError, MemlaneError, ValidationError
-from memlane.filters import Filter
 from memlane.local import InMemoryBackend, SqliteBackend
-from memlane.protocols import Candidates, EmbeddingSpace, IndexedRecord, RecordPart, VectorQuery
+from memlane.protocols import Candidates, EmbeddingSpace, IndexedRecord
 from memlane.scope import Reach, Scope
 from memlane.testing.samples import (
     NOW,
@@ -32,124 +32,11 @@ from memlane.testing.samples import (
     query_for,
     read_all,
     unit,
-    words,
 )
 from memlane.types import MemoryRecord, MetadataValue
 
-Backend: TypeAlias = InMemoryBackend | SqliteBackend
-Call: TypeAlias = Callable[[Backend], Awaitable[object]]
-
 _POINT = Reach.point(SCOPE, now=NOW)
 _WHOLE = Reach.whole(SCOPE, now=None)
-_MOMENTS = [NOW, NOW + timedelta(microseconds=1), NOW + timedelta(minutes=1)]
-
-_spaces = st.sampled_from([SPACE.id, SPACE.id, SPACE.id, "other:16"])
-_ids = st.sampled_from(["r0", "r1", "r2", "r3", "caf\u00e9 '\"%_"])
-_MINE = Scope("u", tenant="t", agent="a", session="s")
-_scopes = st.sampled_from(
-    # Most calls meet in one lane, or nothing interesting would happen between them.
-    [
-        *[_MINE] * 6,
-        replace(_MINE, session="s1"),
-        replace(_MINE, session=None),
-        replace(_MINE, agent="b"),
-        replace(_MINE, agent="b"),
-        replace(_MINE, agent=None),
-        replace(_MINE, tenant=None),
-        replace(_MINE, user="u1"),
-    ]
-)
-_actors = st.sampled_from([None, "ada", "Ada", "bob"])
-_namespaces = st.sampled_from(["/", "/", "/", "/a/", "/a/b/", "/ab/"])
-_numbers = st.floats(-3, 3, width=32).filter(lambda each: each == 0 or abs(each) > 1e-3)
-_vectors = st.lists(_numbers, min_size=16, max_size=16).map(
-    lambda row: np.array(row, dtype=np.float32)
-)
-_parts = st.lists(st.tuples(_vectors, st.lists(st.integers(0, 2**32 - 1), max_size=3)), max_size=3)
-_filters = st.sampled_from(
-    [
-        *[None] * 4,
-        Filter.eq("k", 1),
-        Filter.gt("k", 0) | Filter.eq("@kind", "message"),
-        Filter.eq("@actor", "ada"),
-        Filter.ne("@session", "s"),
-        Filter.eq("@tags", "red"),
-    ]
-)
-_reaches = st.builds(
-    lambda scope, now, agents, session, whole: (
-        Reach.whole(scope, now=now)
-        if whole or now is None
-        else Reach.point(
-            scope,
-            now=now,
-            include_agents=agents,
-            only_session=session and scope.session is not None,
-        )
-    ),
-    _scopes,
-    st.sampled_from([None, *_MOMENTS]),
-    st.booleans(),
-    st.booleans(),
-    st.booleans(),
-)
-
-
-@st.composite
-def _records(draw: st.DrawFn, scope: Scope) -> IndexedRecord:
-    record = make_record(
-        draw(_ids),
-        draw(st.text(st.characters(exclude_categories=["Cs"]), max_size=30)),
-        scope=replace(scope, session=draw(st.sampled_from([None, "s", "s1"]))),
-        namespace=draw(_namespaces),
-        kind=draw(st.sampled_from(["fact", "message"])),
-        metadata=draw(st.sampled_from([{}, {"k": 1}, {"k": 2.5, "deep": {"x": [None, "y"]}}])),
-        tags=draw(st.sampled_from([(), ("red",), ("blue", "red")])),
-        actor=draw(_actors),
-        occurred_at=draw(st.sampled_from(_MOMENTS)),
-        expires_at=draw(st.sampled_from([None, *_MOMENTS])),
-        version=draw(st.integers(1, 3)),
-        space=draw(_spaces),
-    )
-    parts = [
-        RecordPart(start=n, end=n + 1, vector=vector, terms=words(*terms))
-        for n, (vector, terms) in enumerate(draw(_parts))
-    ]
-    return IndexedRecord(record=record, parts=tuple(parts))
-
-
-@st.composite
-def _calls(draw: st.DrawFn) -> tuple[str, Call]:
-    verb = draw(
-        st.sampled_from(["upsert"] * 4 + ["query"] * 3 + ["delete", "fetch", "scan", "actors"])
-    )
-    if verb == "upsert":
-        scope = draw(_scopes)
-        items = draw(st.lists(_records(scope), max_size=6))
-        expected = draw(st.sampled_from([None, None, None, 0, 1, 2]))
-        return verb, lambda b: b.upsert(items, scope=scope, expected_version=expected)
-    reach = draw(_reaches)
-    ids = draw(st.lists(_ids, max_size=4))
-    namespace, condition = draw(_namespaces), draw(_filters)
-    if verb == "query":
-        query = VectorQuery(
-            vector=draw(st.none() | _vectors),
-            terms=words(),
-            space=draw(_spaces),
-            limit=3,
-            actor=draw(st.none() | _actors),
-            namespace=namespace,
-            filter=condition,
-        )
-        return verb, lambda b: b.query(query, reach=reach)
-    if verb == "delete":
-        return verb, lambda b: b.delete(ids, reach=reach)
-    if verb == "fetch":
-        return verb, lambda b: b.fetch(ids, reach=reach, vectors=True)
-    if verb == "actors":
-        return verb, lambda b: b.actors(reach=reach)
-    limit = draw(st.integers(1, 3))
-    return verb, lambda b: read_all(b, reach, namespace=namespace, condition=condition, limit=limit)
 
 
 def _numbered(column: Iterator[object]) -> list[int]:
@@ -199,7 +86,9 @@ def _plain(record: MemoryRecord) -> str:
 
 def _floats(answer: object) -> np.ndarray[Any, Any]:
     if isinstance(answer, Candidates):
-        return answer.distances
+        assert answer.directions is not None
+        told = answer.directions(range(len(answer)))
+        return np.concatenate([answer.distances, (told @ told.T).ravel()])
     if isinstance(answer, list) and answer and isinstance(answer[0], IndexedRecord):
         items = sorted(answer, key=lambda item: _plain(item.record))
         vectors = [part.vector for item in items for part in item.parts]
@@ -227,13 +116,13 @@ async def _compare(calls: list[tuple[str, Call]], store: SqliteBackend) -> None:
 
 @settings(max_examples=120, deadline=None)
 @given(
-    calls=st.lists(_calls(), min_size=5, max_size=40), cache_bytes=st.sampled_from([0, 4000, 2**26])
+    drawn=st.lists(calls(), min_size=5, max_size=40), cache_bytes=st.sampled_from([0, 4000, 2**26])
 )
-def test_same_answers(calls: list[tuple[str, Call]], cache_bytes: int) -> None:
+def test_same_answers(drawn: list[tuple[str, Call]], cache_bytes: int) -> None:
     """Whatever is stored, deleted and asked, both backends answer, or refuse, alike."""
     with tempfile.TemporaryDirectory() as folder:
         store = SqliteBackend(Path(folder) / "memory.db", cache_bytes=cache_bytes)
-        anyio.run(_compare, calls, store)
+        anyio.run(_compare, drawn, store)
 
 
 async def test_records_come_back_exactly(backend: Backend) -> None:

@@ -15,8 +15,19 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from memlane import EmbeddingSpaceError, MemlaneError, ValidationError
-from memlane_plain.cli import demo, doctor, importing, info, keeping, recall, tenants
+from memlane import EmbeddingSpaceError, ImportFileError, MemlaneError, ValidationError
+from memlane_plain.cli import (
+    administering,
+    demo,
+    doctor,
+    exporting,
+    importing,
+    info,
+    keeping,
+    recall,
+    tenants,
+    versions,
+)
 from memlane_plain.cli.options import FLAG
 from memlane_plain.cli.output import Output, clean
 
@@ -61,6 +72,7 @@ _COMMANDS: Final = (
         keeping.update,
         'memlane update ID --text "Prefers the aisle" --user ada',
     ),
+    _Command("Remember", "restore", versions.restore, "memlane restore ID 1 --user ada"),
     _Command(
         "Recall",
         "retrieve",
@@ -76,10 +88,18 @@ _COMMANDS: Final = (
     _Command("Recall", "get", recall.get, "memlane get ID --user ada"),
     _Command("Recall", "list", recall.listing, "memlane list --user ada --namespace /trips/"),
     _Command("Recall", "count", recall.count, "memlane count --user ada"),
+    _Command("Recall", "export", exporting.export, "memlane export --user ada --to ada.jsonl"),
+    _Command("Recall", "history", versions.history, "memlane history ID --user ada"),
     _Command("Forget", "delete", keeping.delete, "memlane delete ID --user ada"),
     _Command("Forget", "forget", keeping.forget, "memlane forget --user ada --tenant acme"),
     _Command("Tenants", "onboard", tenants.onboard, "memlane onboard acme"),
-    _Command("Tenants", "sweep", tenants.sweep, "memlane sweep acme"),
+    _Command("Tenants", "users", administering.users, "memlane users acme"),
+    _Command("Tenants", "stats", administering.stats, "memlane stats acme"),
+    _Command("Tenants", "sweep", administering.sweep, "memlane sweep acme"),
+    _Command("Tenants", "forget-tenant", administering.forget_tenant, "memlane forget-tenant acme"),
+    _Command(
+        "Tenants", "reembed", administering.reembed, "memlane reembed acme --model local --plan"
+    ),
     _Command("Tenants", "emulator", tenants.emulator, "memlane emulator --bucket my-memory"),
 )
 
@@ -150,7 +170,8 @@ def _explain(error: Exception, *, as_json: bool, debug: bool) -> int:
     if debug:
         traceback.print_exception(error, file=sys.stderr)
     if as_json:
-        out.failure(name, reason, remedy)
+        more = {"imported": error.imported} if isinstance(error, ImportFileError) else {}
+        out.failure(name, reason, remedy, **more)
     else:
         line = f"error: {reason}; {remedy}" if remedy else f"error: {reason}"
         sys.stderr.write(clean(line).replace("\n", " ") + "\n")

@@ -20,6 +20,7 @@ import typer
 
 from memlane import ConflictError, MemoryClient, NewMemory, NotFoundError, Scope, ValidationError
 from memlane.writing import RecordIds, new_record
+from memlane_plain.cli.exported import is_export, take_in
 from memlane_plain.cli.options import Call, UsageError, command, refuse
 from memlane_plain.cli.transcripts import (
     MAX_LINE_BYTES,
@@ -236,16 +237,21 @@ async def _store_each(
 async def import_(
     call: Call,
     source: Annotated[
-        str, typer.Argument(metavar="FILE", help='JSONL or a transcript; "-" is standard input.')
+        str,
+        typer.Argument(
+            metavar="FILE", help='JSONL, a transcript or an export; "-" is standard input.'
+        ),
     ],
     form: Annotated[
         str | None,
         typer.Option(
-            "--format", metavar="FORM", help="jsonl or transcript; told by the content if left out."
+            "--format",
+            metavar="FORM",
+            help="jsonl, transcript or export; told by the content if left out.",
         ),
     ] = None,
 ) -> None:
-    """Remember whole conversations from a file.
+    """Remember whole conversations from a file, or what was exported.
 
     JSONL is one object per line: "text", and as needed "tenant", "user",
     "agent", "session", "actor", "role", "occurred_at", "namespace", "kind",
@@ -257,10 +263,16 @@ async def import_(
 
     --tenant, --user, --agent and --session win over what the lines say. With
     a bad line nothing is stored; a file imported twice is stored once.
+
+    What `memlane export` wrote becomes the memory of --user, page by page: with
+    a damaged page what is before it is stored. Repeated, it goes on there.
     """
-    if form is not None and form not in get_args(Form):
-        refuse(f"--format {form!r} is unknown", "use jsonl or transcript")
+    if form is not None and form not in {*get_args(Form), "export"}:
+        refuse(f"--format {form!r} is unknown", "use jsonl, transcript or export")
     with opened(source) as file:
+        if form == "export" or (form is None and is_export(file)):
+            await take_in(call, file)
+            return
         report = _Report(form_of(file) if form is None else cast("Form", form))
         stem = "import" if source == "-" else Path(source).stem
         session = stem if report.form == "transcript" else None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
-from memlane import MemoryRecord
-from memlane.writing import UNSET
+from memlane import MemoryRecord, Source
+from memlane.types import Duplicates
+from memlane.writing import UNSET, Unset
 from memlane_plain.cli.options import (
     FLAG,
     AllAgents,
@@ -42,6 +43,14 @@ OccurredAt = Annotated[
 Ttl = Annotated[
     str | None, typer.Option(metavar="30d", help="How long to keep it: 90s, 45m, 12h, 30d, 8w.")
 ]
+ValidFrom = Annotated[str | None, typer.Option(metavar="ISO", help="Since when it is true; UTC.")]
+ValidTo = Annotated[
+    str | None, typer.Option(metavar="ISO", help="Until when it is true, not included; UTC.")
+]
+Vouching = Annotated[
+    str | None,
+    typer.Option("--source", metavar="WHO", help="Who vouches: app, user, assistant, tool."),
+]
 Place = Annotated[
     str | None, typer.Option(metavar="PATH", help='A path inside the scope, such as "/trips/".')
 ]
@@ -64,6 +73,10 @@ def _done(call: Call, verb: str, record: MemoryRecord) -> None:
         call.out.say(f"{verb} {record.id}")
 
 
+def _or_unset(given: datetime | None) -> datetime | Unset:
+    return UNSET if given is None else given
+
+
 @command
 async def store(
     call: Call,
@@ -78,6 +91,16 @@ async def store(
     actor: Actor = None,
     occurred_at: OccurredAt = None,
     ttl: Ttl = None,
+    valid_from: ValidFrom = None,
+    valid_to: ValidTo = None,
+    source: Vouching = None,
+    duplicates: Annotated[
+        str,
+        typer.Option(
+            metavar="HOW",
+            help="Where one says nearly the same: keep both, report it, or collapse into it.",
+        ),
+    ] = "keep",
     record_id: Annotated[
         str | None,
         typer.Option("--id", metavar="ID", help="An id of your own; one is made if left out."),
@@ -98,8 +121,16 @@ async def store(
             occurred_at=moment(occurred_at),
             ttl=length_of_time(ttl),
             record_id=record_id,
+            source=cast("Source", source or "app"),
+            valid_from=moment(valid_from, option="--valid-from"),
+            valid_to=moment(valid_to, option="--valid-to"),
+            duplicates=cast("Duplicates", duplicates),
         )
-    _done(call, "stored", record)
+        receipt = client.last_receipt()
+    near = receipt.near_duplicates if receipt is not None else ()
+    if near:
+        call.out.note(f"nearly the same is there: {', '.join(near)}")
+    _done(call, "was there as" if record.id in near else "stored", record)
 
 
 @command
@@ -120,6 +151,9 @@ async def update(
         str | None,
         typer.Option(metavar="30d|never", help="Keep it so long from now, or for ever."),
     ] = None,
+    valid_from: ValidFrom = None,
+    valid_to: ValidTo = None,
+    source: Vouching = None,
     no_tags: Annotated[
         bool, typer.Option("--no-tags", metavar=FLAG, help="Take all tags away.")
     ] = False,
@@ -145,7 +179,6 @@ async def update(
     else:
         lasting = length_of_time(ttl)
         expires_at = UNSET if lasting is None else datetime.now(UTC) + lasting
-    occurred = moment(occurred_at)
     async with call.client() as client:
         record = await client.update(
             record_id,
@@ -156,8 +189,11 @@ async def update(
             tags=tags or ([] if no_tags else UNSET),
             metadata=metadata(meta) if meta else ({} if no_meta else UNSET),
             actor=UNSET if actor is None else actor,
-            occurred_at=UNSET if occurred is None else occurred,
+            occurred_at=_or_unset(moment(occurred_at)),
             expires_at=expires_at,
+            source=UNSET if source is None else cast("Source", source),
+            valid_from=_or_unset(moment(valid_from, option="--valid-from")),
+            valid_to=_or_unset(moment(valid_to, option="--valid-to")),
             expected_version=expected_version,
             include_agents=all_agents,
         )

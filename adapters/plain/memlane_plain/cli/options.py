@@ -302,7 +302,7 @@ def length_of_time(text: str | None) -> timedelta | None:
         refuse(f"--ttl {text!r} is too long", "leave --ttl out to keep it for ever")
 
 
-def moment(text: str | None) -> datetime | None:
+def moment(text: str | None, *, option: str = "--occurred-at") -> datetime | None:
     """Return the moment an ISO 8601 text names, UTC unless it says another zone."""
     if text is None:
         return None
@@ -310,7 +310,7 @@ def moment(text: str | None) -> datetime | None:
         return parse_moment(text)
     except ValueError:
         refuse(
-            f"--occurred-at {text!r} is not an ISO 8601 time",
+            f"{option} {text!r} is not an ISO 8601 time",
             "write it as 2026-03-14 or 2026-03-14T09:30:00Z",
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import sys
@@ -16,13 +17,20 @@ import anyio
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
 from rich.padding import Padding
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
 from memlane import ForgetReceipt, Match, MemoryRecord, MetadataValue
 
-__all__ = ("Output", "as_data", "clean", "when")
+__all__ = ("Output", "as_data", "clean", "receipt_data", "when")
 
 T = TypeVar("T")
 
@@ -75,6 +83,9 @@ def as_data(record: MemoryRecord) -> dict[str, Any]:
         "expires_at": _stamp(record.expires_at),
         "version": record.version,
         "space": record.space,
+        "valid_from": _stamp(record.valid_from),
+        "valid_to": _stamp(record.valid_to),
+        "images": [dataclasses.asdict(note) for note in record.images],
     }
 
 
@@ -128,9 +139,9 @@ class Output:
         """Print one JSON value; ASCII, so that no encoding can spoil it."""
         sys.stdout.write(json.dumps(value) + "\n")
 
-    def failure(self, name: str, reason: str, remedy: str | None) -> None:
-        """Print an error for scripts, on standard error."""
-        error = {"type": name, "message": reason, "remedy": remedy}
+    def failure(self, name: str, reason: str, remedy: str | None, **more: object) -> None:
+        """Print an error for scripts, on standard error, with what else it knows."""
+        error = {"type": name, "message": reason, "remedy": remedy, **more}
         sys.stderr.write(json.dumps({"error": error}) + "\n")
 
     def say(self, *parts: str | Text, indent: int = 0) -> None:
@@ -167,6 +178,9 @@ class Output:
             "stored": f"{when(record.stored_at)} UTC",
             "updated": f"{when(record.updated_at)} UTC" if record.version > 1 else None,
             "expires": f"{when(record.expires_at)} UTC" if record.expires_at else None,
+            "true from": f"{when(record.valid_from)} UTC" if record.valid_from else None,
+            "true until": f"{when(record.valid_to)} UTC" if record.valid_to else None,
+            "pictures": ", ".join(note.name or note.sha256[:12] for note in record.images),
             "version": str(record.version),
             "text": record.text,
         }
@@ -270,12 +284,20 @@ class Output:
         return answer[0]
 
     @contextmanager
-    def progress(self, doing: str, *, total: int) -> Generator[Callable[[int], None]]:
-        """Yield what to call with the work done so far; a bar appears after two seconds."""
+    def progress(
+        self, doing: str, *, total: int | None, of_bytes: bool = False
+    ) -> Generator[Callable[[int], None]]:
+        """Yield what to call with the work done so far; a bar appears after two seconds.
+
+        Args:
+            doing: What is under way.
+            total: How much work there is, where that is known.
+            of_bytes: It is counted in bytes.
+        """
         bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
+            DownloadColumn() if of_bytes else MofNCompleteColumn(),
             TimeRemainingColumn(),
             console=self.side,
             transient=True,

@@ -1,4 +1,4 @@
-"""`memlane onboard`, `memlane sweep` and `memlane emulator`: what keeps a store of tenants."""
+"""`memlane onboard` and `memlane emulator`: what a store of tenants begins with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from memlane_plain.cli.output import Output
 from memlane_plain.connection import connect_with
 from memlane_plain.settings import Settings
 
-__all__ = ("emulator", "onboard", "sweep")
+__all__ = ("emulator", "onboard")
 
 T = TypeVar("T")
 
@@ -63,23 +63,6 @@ def onboard(
         out.data({"tenant": tenant, "made": made})
     else:
         out.say(f"{tenant} is ready" if made else f"{tenant} was ready already")
-
-
-def sweep(
-    tenant: _Tenant,
-    user: _User = None,
-    url: Url = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Delete a tenant's expired memories, which no call returns any more."""
-    del debug
-    out = Output(as_json=as_json)
-    deleted = _administer(out, "Sweeping", url, tenant, lambda admin: admin.sweep(user=user))
-    if as_json:
-        out.data({"tenant": tenant, "deleted": deleted})
-    else:
-        out.say(f"{deleted:,} expired memories deleted")
 
 
 def emulator(

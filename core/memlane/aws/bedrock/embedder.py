@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -14,6 +14,7 @@ import numpy as np
 
 from memlane.aws._extra import orjson
 from memlane.aws.bedrock.models import Model, model_of
+from memlane.aws.bedrock.pictures import bodies, check_images
 from memlane.aws.bedrock.reading import read
 from memlane.aws.bedrock.usage import Usage, UsageCounter
 from memlane.aws.wire import Lane, Reply, Request
@@ -26,7 +27,10 @@ from memlane.errors import (
     StoreNotFoundError,
     ValidationError,
 )
+from memlane.metering import current
 from memlane.protocols import Credentials, EmbeddingSpace, Purpose, Vector
+from memlane.runtime import WorkerThreads
+from memlane.types import Image
 
 if TYPE_CHECKING:
     from memlane.aws.credentials import HostCredentials
@@ -38,6 +42,8 @@ _MAX_BATCH: Final = 960
 """Texts a call: ten requests of the models that take many, and never a list without end."""
 _CONCURRENCY: Final = 96
 """As many texts as the other models take in one request, and below the plane's 128 connections."""
+_LARGE: Final = 4
+"""Pictures sent at once: each may have as many bytes as a request can hold."""
 _SLACK: Final = 0.5
 """Seconds after the caller's deadline, which itself is what ends an attempt."""
 
@@ -56,6 +62,8 @@ class _Batch:
     chunks: Sequence[_Chunk]
     out: Vector
     credentials: Credentials
+    concurrency: int
+    pictures: bool = False
     ends: float = inf
     done: set[_Chunk] = field(default_factory=set)
 
@@ -71,9 +79,14 @@ class BedrockEmbedder:
         base_model: The model behind an ARN that does not say it.
         concurrency: Requests of one call at once, for models that take one text each.
 
+    Attributes:
+        embed_images: As `SupportsImages` has it; there for models that see pictures alone.
+
     Raises:
         ValidationError: The model is unknown, or has no vectors of so many dimensions.
     """
+
+    embed_images: Callable[[Sequence[Image]], Awaitable[Vector]]
 
     def __init__(
         self,
@@ -98,6 +111,10 @@ class BedrockEmbedder:
         self._path = f"/model/{quote(model, safe='')}/invoke"
         self._lane = Lane(f"bedrock/{model}")
         self._usage = UsageCounter()
+        if self._model.picture is not None:
+            # Whoever wants to know whether it sees pictures looks whether this is there.
+            self.embed_images = self._embed_images
+            self._writers = WorkerThreads("memlane-base64", 1)
 
     @property
     def space(self) -> EmbeddingSpace:
@@ -140,17 +157,46 @@ class BedrockEmbedder:
             return out
         chunks = self._chunks(list(rows), purpose)
         credentials = self._credentials.peek() or await self._credentials.get()
-        batch = _Batch(chunks, out, credentials)
+        await self._ask_all(_Batch(chunks, out, credentials, self._concurrency))
+        if len(rows) == len(inputs):
+            return out
+        return out[[rows[text] for text in inputs]]
+
+    async def _embed_images(self, images: Sequence[Image]) -> Vector:
+        """Return a row of length one per picture, in order.
+
+        Raises:
+            ValidationError: Too many pictures, or one that is none, too large or not read yet.
+            EmbeddingSpaceError: The model answered something else than such vectors.
+            ServiceError: It could not be asked, or refused.
+        """
+        checked = check_images(images)
+        out = np.zeros((len(checked), self._space.dimensions), dtype=np.float32)
+        if self._model.picture is None or not checked:
+            return out
+        write, dimensions = self._model.picture, self._space.dimensions
+        # Megabytes to be written as base64, and as JSON, are no work for a loop.
+        written = await self._writers.run(
+            lambda: bodies([write(content, form, dimensions) for content, form in checked])
+        )
+        chunks = [
+            _Chunk(row, row + 1, Request("bedrock", "InvokeModel", self._path, body))
+            for row, body in enumerate(written)
+        ]
+        credentials = self._credentials.peek() or await self._credentials.get()
+        several = min(_LARGE, self._concurrency)
+        await self._ask_all(_Batch(chunks, out, credentials, several, pictures=True))
+        return out
+
+    async def _ask_all(self, batch: _Batch) -> None:
         try:
             await self._ask(batch)
         except CredentialsError:
             # They expired on the way: one more time, for what is missing, with others.
-            self._credentials.reject(credentials)
-            missing = [chunk for chunk in chunks if chunk not in batch.done]
-            await self._ask(_Batch(missing, out, await self._credentials.get()))
-        if len(rows) == len(inputs):
-            return out
-        return out[[rows[text] for text in inputs]]
+            self._credentials.reject(batch.credentials)
+            missing = [chunk for chunk in batch.chunks if chunk not in batch.done]
+            renewed = await self._credentials.get()
+            await self._ask(replace(batch, chunks=missing, credentials=renewed, done=set()))
 
     async def _embed_one(self, inputs: Sequence[str], purpose: Purpose) -> Vector:
         """A question, or a short memory: nothing to be shared out, and no state of a batch."""
@@ -178,9 +224,13 @@ class BedrockEmbedder:
         body = orjson.dumps(self._model.request(texts, purpose, self._space.dimensions))
         return Request("bedrock", "InvokeModel", self._path, body)
 
-    def _read(self, reply: Reply, count: int) -> Vector:
+    def _read(self, reply: Reply, count: int, *, pictures: bool = False) -> Vector:
         found, tokens = read(reply, self._model, count=count, dimensions=self._space.dimensions)
-        self._usage.add(texts=count, tokens=tokens)
+        self._usage.add(
+            texts=0 if pictures else count, pictures=count if pictures else 0, tokens=tokens
+        )
+        if (meter := current()) is not None:
+            meter.tokens += tokens
         return found
 
     def _chunks(self, texts: Sequence[str], purpose: Purpose) -> list[_Chunk]:
@@ -219,7 +269,7 @@ class BedrockEmbedder:
 
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(min(self._concurrency, len(batch.chunks))):
+                for _ in range(min(batch.concurrency, len(batch.chunks))):
                     group.create_task(work())
         except ExceptionGroup:
             if not failures:
@@ -238,7 +288,8 @@ class BedrockEmbedder:
                 reply = await channel.carry(
                     chunk.request, batch.credentials, self._lane, 1.0, left + _SLACK, left
                 )
-            batch.out[chunk.start : chunk.end] = self._read(reply, chunk.end - chunk.start)
+            found = self._read(reply, chunk.end - chunk.start, pictures=batch.pictures)
+            batch.out[chunk.start : chunk.end] = found
             batch.done.add(chunk)
 
     def _explain(self, error: ServiceError) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, cast
 
+from memlane.aws.bedrock.pictures import nova_picture
 from memlane.errors import ValidationError
 from memlane.patterns import lazy
 from memlane.protocols import Purpose
@@ -29,6 +30,8 @@ class Model:
         purposes: Whether documents and queries are embedded differently.
         request: Texts, purpose and dimensions to the request's JSON.
         rows: The answer's JSON to a sequence of vectors.
+        picture: A picture's bytes, its format such as "png", and dimensions to the request's JSON;
+            None where it is not asked for pictures.
         normalized: What it answers has length one.
         says_twice: It answers the same numbers again, under another name.
     """
@@ -40,6 +43,7 @@ class Model:
     purposes: bool
     request: Callable[[Sequence[str], Purpose, int], Mapping[str, object]]
     rows: Callable[[Any], Rows]
+    picture: Callable[[bytes, str, int], Mapping[str, object]] | None = None
     normalized: bool = False
     says_twice: bool = False
 
@@ -60,7 +64,8 @@ def _nova(texts: Sequence[str], purpose: Purpose, dimensions: int) -> Mapping[st
         "schemaVersion": "nova-multimodal-embed-v1",
         "taskType": "SINGLE_EMBEDDING",
         "singleEmbeddingParams": {
-            "embeddingPurpose": "GENERIC_INDEX" if purpose == "document" else "TEXT_RETRIEVAL",
+            # Pictures may lie beside the texts: a purpose for texts alone would miss them.
+            "embeddingPurpose": "GENERIC_INDEX" if purpose == "document" else "GENERIC_RETRIEVAL",
             "embeddingDimension": dimensions,
             "text": {"truncationMode": "END", "value": text},
         },
@@ -118,6 +123,7 @@ MODELS: Final = (
         purposes=True,
         request=_nova,
         rows=_nova_rows,
+        picture=nova_picture,
     ),
     Model(
         name="cohere.embed-english-v3",

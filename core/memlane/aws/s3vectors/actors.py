@@ -60,14 +60,24 @@ def is_actors_key(key: str) -> bool:
     return key[_OWNER_CHARS:] == f"/{_SEGMENT}" and "/" not in key[:_OWNER_CHARS]
 
 
-def actors_vector(scope: Scope, content: str, *, dimensions: int) -> bytes:
-    """Return the vector that holds names as PutVectors takes it; where it points means nothing."""
+def actors_vector(scope: Scope, content: str, *, dimensions: int, shared: bool = False) -> bytes:
+    """Return the vector that holds names as PutVectors takes it; where it points means nothing.
+
+    Args:
+        scope: Whose names.
+        content: The names.
+        dimensions: Of the index.
+        shared: Tenants share the index, so the vector says whose it is.
+    """
+    # Not filterable in our indexes, and the names not in those of the older tools.
+    metadata = {"content": content}
+    if shared:
+        metadata["payload"] = orjson.dumps({"tenant": scope.tenant}).decode()
     return orjson.dumps(
         {
             "key": actors_key(scope),
             "data": {"float32": [1.0, *[0.0] * (dimensions - 1)]},
-            # Not filterable in our indexes and in those of the older tools.
-            "metadata": {"content": content},
+            "metadata": metadata,
         }
     )
 
@@ -212,6 +222,14 @@ class Actors:
             yield
         finally:
             self._forget(key, -1)
+
+    def drop(self, index: str) -> None:
+        """Forget what was known of all users of an index, which was emptied."""
+        with self._lock:
+            self._count += 1
+            for key in [key for key in self._users if key[0] == index]:
+                del self._users[key]
+                self._forgotten[key] = self._count
 
     def _forget(self, key: _Key, more: int) -> None:
         with self._lock:

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-from types import TracebackType
 from typing import Final
 
 from memlane.aws.credentials.host import HostCredentials
 from memlane.aws.credentials.tenant import TenantCredentials
 from memlane.aws.plane import DataPlane
-from memlane.aws.s3vectors.actors import Actors, actors_key, actors_vector, remaining
+from memlane.aws.s3vectors.actors import actors_key
 from memlane.aws.s3vectors.candidates import Answer, candidates_of, has_marks_to_make
 from memlane.aws.s3vectors.conditions import wire_filter
-from memlane.aws.s3vectors.description import Description
-from memlane.aws.s3vectors.index import HostSigner, Index, Signer
-from memlane.aws.s3vectors.indexes import Indexes
-from memlane.aws.s3vectors.listing import Listings, listed
-from memlane.aws.s3vectors.naming import IndexTarget, codes_of, index_of
+from memlane.aws.s3vectors.doors import Doors
+from memlane.aws.s3vectors.index import HostSigner
 from memlane.aws.s3vectors.reading import Reading
-from memlane.aws.s3vectors.records import decoded
 from memlane.aws.s3vectors.searching import nearest
-from memlane.aws.s3vectors.writing import Writing
-from memlane.checks import check_limit, closed_error
-from memlane.errors import TenantNotOnboardedError, ValidationError
+from memlane.aws.s3vectors.shadows import erase_shadowed, left_shadowed
+from memlane.aws.s3vectors.speakers import name_speakers, speakers, unname
+from memlane.aws.s3vectors.sweeping import clear, left
+from memlane.aws.s3vectors.tenancy import TenantVerbs
+from memlane.aws.s3vectors.versions import versions
+from memlane.aws.s3vectors.watched import Watched
+from memlane.checks import check_limit
+from memlane.errors import RequestRejectedError, TenantNotOnboardedError, ValidationError
 from memlane.filters import Filter
 from memlane.protocols import (
     Candidates,
@@ -34,9 +33,10 @@ from memlane.protocols import (
     ScanPage,
     VectorQuery,
 )
+from memlane.receipts import Residue
 from memlane.runtime import SystemClock, WorkerThreads
 from memlane.scope import Reach, Scope
-from memlane.types import Residue
+from memlane.types import MemoryRecord
 
 __all__ = ("S3VectorsBackend",)
 
@@ -44,7 +44,7 @@ _BATCH: Final = 500
 _MANY: Final = 500  # rows; more take a loop milliseconds
 
 
-class S3VectorsBackend:
+class S3VectorsBackend(TenantVerbs):
     """Memory in S3 Vectors, usable from any loop.
 
     Queries are approximate, as the service's are: ask for more than you need. Listing, counting
@@ -94,23 +94,21 @@ class S3VectorsBackend:
                 "own share none",
                 remedy="pass host=HostCredentials(...), or leave out auto_onboard or per_user",
             )
-        self._bucket = bucket
         self._plane = plane
-        self._host = None if host is None else HostSigner(host)
         self._tenants = credentials
-        self._eraser: Signer | None = eraser
-        self._shared = index
-        self._per_user = per_user
-        self._auto_onboard = auto_onboard
+        doors = Doors(
+            bucket=bucket,
+            plane=plane,
+            tenants=credentials,
+            host=None if host is None else HostSigner(host),
+            eraser=eraser,
+            shared=index,
+            per_user=per_user,
+        )
+        super().__init__(doors, auto_onboard=auto_onboard, clock=clock or SystemClock())
         self._owns_plane = owns_plane
-        clock = clock or SystemClock()
-        self._indexes = Indexes()
-        listings = Listings(clock=clock)
-        self._reading = Reading(listings)
-        self._writing = Writing(listings, clock=clock)
-        self._actors = Actors(clock=clock)
+        self._reading = Reading(self._listings, self._streams)
         self._workers = WorkerThreads("memlane-s3vectors", 1)
-        self._closed = False
         self._capabilities = Capabilities(
             name="s3vectors",
             exact=False,
@@ -126,8 +124,8 @@ class S3VectorsBackend:
 
     async def ensure_index(self, *, scope: Scope, space: EmbeddingSpace) -> None:
         index = self._index(scope, "ensure_index")
-        maker = self._maker(scope) if self._auto_onboard else None
-        with _Watched(self._indexes, index):
+        maker = self._doors.maker(scope) if self._auto_onboard else None
+        with Watched(self._indexes, index):
             await self._indexes.ensure(index, space, maker=maker)
 
     async def upsert(
@@ -138,33 +136,41 @@ class S3VectorsBackend:
         expected_version: int | None = None,
     ) -> None:
         index = self._index(scope, "upsert")
-        with _Watched(self._indexes, index):
+        with Watched(self._indexes, index):
             if not records:
                 return
+            self._indexes.check(index, {item.record.space for item in records})
             description = await self._indexes.described(index)
             if description.is_older:
                 for space in {item.record.space for item in records}:
                     await self._indexes.claim(index, description, space)
             since = self._actors.forgotten(scope, index=index.target.index)
-            await self._writing.upsert(
-                index, description, records, expected_version=expected_version
-            )
+            try:
+                await self._writing.upsert(
+                    index, description, records, expected_version=expected_version
+                )
+            except RequestRejectedError as error:
+                await self._indexes.explain(index, records[0].record.space, error)
+                raise
+            finally:
+                self._streams.met(index, (item.record.id for item in records))
             if any(item.record.actor is not None for item in records):
                 await self._actors.note(
                     [item.record for item in records],
                     index=index.target.index,
-                    read=lambda: _names(index),
-                    write=lambda content: _name(index, description, content),
+                    read=lambda: speakers(index),
+                    write=lambda content: name_speakers(index, description, content),
                     erase=lambda: index.delete([actors_key(scope)]),
                     since=since,
                 )
 
     async def query(self, query: VectorQuery, *, reach: Reach) -> Candidates:
         index = self._index(reach.scope, "query")
-        with _Watched(self._indexes, index):
+        with Watched(self._indexes, index):
             description = await self._described(index)
             if description is None:
                 return candidates_of([], query, reach=reach, older=False, complete=True)
+            self._indexes.check(index, [query.space])
             complete = False
             vectors: Sequence[Answer]
             if query.vector is None:
@@ -172,7 +178,11 @@ class S3VectorsBackend:
                 wire_filter(query, reach=reach, description=description, shared=index.shared)
                 vectors, complete = await self._reading.by_words(index, reach=reach)
             else:
-                vectors = await nearest(index, description, query, query.vector, reach=reach)
+                try:
+                    vectors = await nearest(index, description, query, query.vector, reach=reach)
+                except RequestRejectedError as error:
+                    await self._indexes.explain(index, query.space, error)
+                    raise
             if len(vectors) > _MANY or has_marks_to_make(vectors, windows=query.vector is None):
                 return await self._workers.run(
                     lambda: candidates_of(
@@ -187,7 +197,7 @@ class S3VectorsBackend:
         self, record_ids: Sequence[str], *, reach: Reach, vectors: bool = False
     ) -> Sequence[IndexedRecord]:
         index = self._index(reach.scope, "fetch")
-        with _Watched(self._indexes, index):
+        with Watched(self._indexes, index):
             description = await self._described(index)
             if description is None:
                 return []
@@ -206,7 +216,7 @@ class S3VectorsBackend:
     ) -> ScanPage:
         check_limit(limit)
         index = self._index(reach.scope, "scan")
-        with _Watched(self._indexes, index):
+        with Watched(self._indexes, index):
             if await self._described(index) is None:
                 return ScanPage(records=(), cursor=None)
             return await self._reading.scan(
@@ -220,58 +230,93 @@ class S3VectorsBackend:
 
     async def delete(self, record_ids: Sequence[str], *, reach: Reach) -> int:
         index = self._index(reach.scope, "delete")
-        with _Watched(self._indexes, index):
+        with Watched(self._indexes, index):
             description = await self._described(index)
             if description is None:
                 return 0
-            return await self._writing.delete(index, description, record_ids, reach=reach)
+            try:
+                return await self._writing.delete(index, record_ids, reach=reach)
+            finally:
+                self._streams.met(index, record_ids)
+
+    async def erase(self, *, reach: Reach) -> int:
+        """Delete all within reach, told by its keys alone; return how many records that were.
+
+        What a reembedding of the tenant has gathered of it goes too.
+        """
+        index = self._index(reach.scope, "erase")
+        missing: TenantNotOnboardedError | None = None
+        count = 0
+        with Watched(self._indexes, index):
+            try:
+                if await self._described(index) is not None:
+                    count = await self._writing.erase(index, reach=reach)
+            except TenantNotOnboardedError as error:
+                self._indexes.drop(index)
+                missing = error
+            finally:
+                self._streams.drop(index)
+            # After the index: what is shadowed meanwhile has been read there.
+            shadow = self._doors.shadow(reach.scope)
+            shadowed = await erase_shadowed(shadow, self._indexes, self._writing, reach=reach)
+            if missing is not None and shadowed is None:
+                raise missing
+            return max(count, shadowed or 0)
+
+    async def versions(self, record_id: str, *, reach: Reach) -> Sequence[MemoryRecord]:
+        """Return the kept versions of the records of an id within reach, the current ones aside."""
+        index = self._index(reach.scope, "versions")
+        with Watched(self._indexes, index):
+            if await self._described(index) is None:
+                return []
+            return await versions(index, self._listings, record_id, reach=reach)
+
+    async def remains(self, *, reach: Reach, limit: int = 1_000) -> Sequence[str]:
+        """Return ids of which anything is left within reach: a record, a window or a version."""
+        check_limit(limit)
+        index = self._index(reach.scope, "remains")
+        with Watched(self._indexes, index):
+            shadow = self._doors.shadow(reach.scope)
+            found = await left_shadowed(shadow, reach=reach, limit=limit)
+            here: list[str] = []
+            try:
+                if await self._described(index) is not None:
+                    here = await left(index, reach=reach, limit=limit)
+            except TenantNotOnboardedError:
+                if found is None:
+                    raise
+                self._indexes.drop(index)
+            both: dict[str, None] = dict.fromkeys([*here, *(found or [])])
+            return [*both][:limit]
 
     async def actors(self, *, reach: Reach) -> Sequence[str]:
         """Return who has spoken within reach, sorted; known for a minute, whatever the session."""
         index = self._index(reach.scope, "actors")
-        return await self._actors.known(reach, index=index.target.index, read=lambda: _names(index))
+        return await self._actors.known(
+            reach, index=index.target.index, read=lambda: speakers(index)
+        )
 
     async def scrub(self, *, scope: Scope) -> Residue:
-        """Delete windows that lost their record, and the names of who spoke in what is gone.
+        """Delete windows and versions without their record, and names of who spoke in what is gone.
 
         What the service keeps of what it deleted it does not say.
         """
         index = self._index(scope, "scrub")
-        with _Watched(self._indexes, index):
-            description = await self._described(index)
-            if description is None:
-                return "unknown"
-            reach = Reach.whole(scope, now=None)
-            await self._writing.clear(index, reach=reach)
-            with self._actors.forgetting(scope, index=index.target.index):
-                await _unname(index, description, reach)
+        reach = Reach.whole(scope, now=None)
+        with Watched(self._indexes, index):
+            try:
+                description = await self._described(index)
+                if description is None:
+                    return "unknown"
+                await clear(index, self._writing.turns_at, reach=reach)
+                with self._actors.forgetting(scope, index=index.target.index):
+                    await unname(index, description, reach)
+            except TenantNotOnboardedError:
+                shadow = self._doors.shadow(scope)
+                if await left_shadowed(shadow, reach=reach, limit=1) is None:
+                    raise
+                self._indexes.drop(index)
         return "unknown"
-
-    async def onboard(self, *, scope: Scope, space: EmbeddingSpace) -> bool:
-        """Make the tenant's index, tagged with its code; False when it was there.
-
-        Raises:
-            ValidationError: There are no host credentials.
-        """
-        self._index(scope, "onboard")
-        maker = self._maker(scope)
-        if maker is None:
-            raise ValidationError(
-                "only the host makes indexes, and its credentials are not there",
-                operation="onboard",
-                scope=scope,
-                remedy="pass host=HostCredentials(...)",
-            )
-        return await self._indexes.make(maker, space)
-
-    async def sweep(self, *, scope: Scope, now: datetime) -> int:
-        """Delete the tenant's records that expired at or before `now` and return how many.
-
-        Reads the metadata of the whole index.
-        """
-        index = self._index(scope, "sweep")
-        with _Watched(self._indexes, index):
-            return await self._writing.sweep(index, now=now)
 
     def warm(self, scope: Scope) -> None:
         """Begin to fetch the credentials of a tenant known good; never waits and never fails."""
@@ -288,95 +333,3 @@ class S3VectorsBackend:
         self._workers.close()
         if self._owns_plane:
             await self._plane.aclose()
-
-    def _index(self, scope: Scope, operation: str) -> Index:
-        if self._closed:
-            raise closed_error(operation, scope)
-        shared = self._shared is not None
-        signer: Signer | None = self._host if shared or self._tenants is None else self._tenants
-        assert signer is not None  # noqa: S101 - seen to when it was made
-        return Index(
-            self._plane, self._target(scope), scope, signer=signer, eraser=self._eraser,
-            shared=shared,
-        )  # fmt: skip
-
-    def _maker(self, scope: Scope) -> Index | None:
-        if self._host is None:
-            return None
-        tags = {} if self._shared is not None else codes_of(scope, per_user=self._per_user)
-        return Index(
-            self._plane, self._target(scope), scope, signer=self._host,
-            shared=self._shared is not None, tags=tags,
-        )  # fmt: skip
-
-    def _target(self, scope: Scope) -> IndexTarget:
-        name = self._shared or index_of(scope, per_user=self._per_user)
-        return IndexTarget(self._bucket, name)
-
-    async def _described(self, index: Index) -> Description | None:
-        """Return what an index is like; None where there is none yet, and it will be made."""
-        description = self._indexes.peek(index)
-        if description is not None:
-            return description
-        try:
-            return await self._indexes.described(index)
-        except TenantNotOnboardedError:
-            if self._auto_onboard and not self._indexes.was_known(index):
-                return None
-            raise
-
-
-class _Watched:
-    """Forgets an index that the service says is gone."""
-
-    __slots__ = ("_index", "_indexes")
-
-    def __init__(self, indexes: Indexes, index: Index) -> None:
-        self._indexes = indexes
-        self._index = index
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if isinstance(exc, TenantNotOnboardedError):
-            self._indexes.drop(self._index)
-
-
-async def _names(index: Index) -> str | None:
-    for vector in await index.get([actors_key(index.scope)]):
-        content: str | None = vector["metadata"].get("content")
-        return content
-    return None
-
-
-async def _name(index: Index, description: Description, content: str) -> None:
-    await index.put([actors_vector(index.scope, content, dimensions=description.dimension)])
-
-
-async def _unname(index: Index, description: Description, reach: Reach) -> None:
-    """Delete the names of who spoke in nothing that is left within reach, whatever the session."""
-    kept: str | None = None
-    if not (reach.any_agent and reach.any_session):
-        names = await _names(index)
-        if names is None:
-            return
-        listing = await listed(index, reach=reach)
-        kept = remaining(
-            names,
-            (
-                decoded(vector["key"], vector["metadata"], tenant=reach.scope.tenant)
-                for vector in await index.get(listing.records)
-            ),
-            reach=reach,
-        )
-        if kept == names:
-            return
-    if kept is None:
-        await index.delete([actors_key(index.scope)])
-    else:
-        await _name(index, description, kept)

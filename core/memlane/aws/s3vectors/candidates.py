@@ -16,14 +16,15 @@ import numpy as np
 from memlane.aws._extra import orjson
 from memlane.aws.s3vectors.naming import is_reserved
 from memlane.aws.s3vectors.records import agent_of, decoded, first_of, flat_of, plain_of
-from memlane.aws.s3vectors.rows import HEAD_CHARS, Row, unpack
+from memlane.aws.s3vectors.rows import HEAD_CHARS, Row, sketch_in, unpack
+from memlane.aws.s3vectors.sketches import directions_from
 from memlane.columns import TimedCandidates
 from memlane.errors import BackendError, IsolationError
 from memlane.layout import agent_prefix, owner_prefix, parse_vector_key, to_minutes
 from memlane.marks import marked_terms
 from memlane.metadata import NO_AGENT, agent_form, from_metadata, id_form, record_fields
 from memlane.protocols import Candidates, VectorQuery
-from memlane.scope import Reach
+from memlane.scope import Reach, Scope
 from memlane.types import MemoryRecord
 from memlane.windows import SHORT, windows
 
@@ -60,9 +61,10 @@ class _Found(NamedTuple):
 class _Records(Sequence[MemoryRecord]):
     """The records of rows, each made when it is asked for: most are never."""
 
-    def __init__(self, rows: Sequence[_Found], tenant: str | None) -> None:
+    def __init__(self, rows: Sequence[_Found], scope: Scope) -> None:
         self._rows = rows
-        self._tenant = tenant
+        self._tenant = scope.tenant
+        self._near = scope
         self._made: dict[int, MemoryRecord] = {}
 
     def __len__(self) -> int:
@@ -79,11 +81,12 @@ class _Records(Sequence[MemoryRecord]):
         if made is None:
             row = self._rows[place]
             made = (
-                from_metadata(row.record_id, row.flat, loads=orjson.loads)
+                from_metadata(row.record_id, row.flat, loads=orjson.loads, near=self._near)
                 if row.theirs is None
                 else decoded(row.whole, row.theirs, tenant=self._tenant)
             )
-            self._made[place] = made
+            # Those of one session mostly lie together.
+            self._made[place], self._near = made, made.scope
         return made
 
 
@@ -147,15 +150,15 @@ def _candidates(vectors: Iterable[Answer], reader: _Reader, *, complete: bool) -
     found.sort()
     if len({row.whole for row in found}) < len(found):
         found = _untorn(found)
-    tenant, condition = reader.reach.scope.tenant, reader.query.filter
+    scope, condition = reader.reach.scope, reader.query.filter
     if condition is not None:
-        records = _Records(found, tenant)
+        records = _Records(found, scope)
         found = [
             row
             for place, row in enumerate(found)
             if condition.matches(record_fields(records[place]))
         ]
-    return _columns(found, tenant, complete=complete)
+    return _columns(found, scope, complete=complete)
 
 
 class _Reader:
@@ -294,7 +297,7 @@ def _version(payload: str) -> tuple[int, str]:
     return exact["v"], exact["at"][2]
 
 
-def _columns(found: list[_Found], tenant: str | None, *, complete: bool) -> Candidates:
+def _columns(found: list[_Found], scope: Scope, *, complete: bool) -> Candidates:
     count = len(found)
     actors: dict[str | None, int] = {None: _NOWHERE}
     sessions: dict[str | None, int] = {None: _NOWHERE}
@@ -329,10 +332,19 @@ def _columns(found: list[_Found], tenant: str | None, *, complete: bool) -> Cand
         order=np.array(order, dtype=np.int64),
         occurred=np.array([_occurred(row) for row in found], dtype=np.int64),
         complete=complete,
-        records=_Records(found, tenant),
+        records=_Records(found, scope),
+        directions=directions_from(lambda place: _sketch(found[place])),
         session_names=[name for name in sessions if name is not None],
         stored=np.array([row.first for row in found], dtype=np.int64),
     )
+
+
+def _sketch(row: _Found) -> bytes:
+    # A window that was cut again from its whole text has that one's row, and another direction.
+    if row.key == row.whole and row.part:
+        return b""
+    packed = row.flat.get("row")
+    return b"" if packed is None else sketch_in(packed)
 
 
 def _occurred(row: _Found) -> int:

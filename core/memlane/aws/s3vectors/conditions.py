@@ -29,7 +29,8 @@ _FORMS: Final[Mapping[str, Callable[[str], str]]] = MappingProxyType(
     {"@actor": id_form, "@session": id_form, "@agent": agent_form}
 )
 _FLOAT32_WHOLE: Final = 2**24  # from here on float32 leaves out whole numbers
-_MINUTES: Final = frozenset({"@occurred_at", "@stored_at"})  # whole, and mostly below that
+_MINUTES: Final = frozenset({"@occurred_at", "@stored_at", "@valid_from", "@valid_to"})
+"""Whole numbers, and mostly below that."""
 
 
 def wire_filter(

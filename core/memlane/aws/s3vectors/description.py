@@ -16,13 +16,14 @@ _OURS: Final[frozenset[str]] = frozenset(NON_FILTERABLE)
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """An index.
+    """An index. Its mode may change to the newer one; nothing else of it ever does.
 
     Args:
         dimension: Components of its vectors.
         metric: "cosine" or "euclidean".
         unfilterable: Metadata keys that filters cannot name.
-        is_enhanced: Filters come before the search, and know prefixes.
+        is_enhanced: Filters come before the search, and know prefixes; False where that is not
+            known, and has to be asked for.
     """
 
     dimension: int
@@ -34,6 +35,14 @@ class Description:
     def is_older(self) -> bool:
         """Whether another tool made it, so that what memlane keeps unfiltered is filterable."""
         return not self.unfilterable >= _OURS
+
+    def said(self) -> dict[str, Any]:
+        """Return what of this stays true, in the form that `described` reads."""
+        return {
+            "dimension": self.dimension,
+            "distanceMetric": self.metric,
+            "metadataConfiguration": {"nonFilterableMetadataKeys": sorted(self.unfilterable)},
+        }
 
 
 def described(answer: Mapping[str, Any]) -> Description:

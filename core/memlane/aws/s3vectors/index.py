@@ -25,14 +25,17 @@ from memlane.errors import (
 from memlane.protocols import Credentials
 from memlane.scope import Scope
 
-__all__ = ("HostSigner", "Index", "Signer", "token_of", "vectors_of")
+__all__ = ("KEYS_LISTED", "SEGMENTS", "HostSigner", "Index", "Signer", "token_of", "vectors_of")
 
 R = TypeVar("R")
 
 _KEYS_GOT: Final = 100
 _KEYS_DELETED: Final = 500
-_KEYS_LISTED: Final = 1_000
-_SEGMENTS: Final = 16
+KEYS_LISTED: Final = 1_000
+"""Of one ListVectors."""
+
+SEGMENTS: Final = 16
+"""That an index is listed in at once."""
 
 Vector = Mapping[str, Any]
 
@@ -182,10 +185,12 @@ class Index:
 
         A small index is one page. A large one is read in 16 segments at once.
         """
-        first = await self.call("ListVectors", {"maxResults": _KEYS_LISTED})
+        first = await self.call("ListVectors", {"maxResults": KEYS_LISTED})
         keys = [vector["key"] for vector in vectors_of(first)]
-        if not token_of(first):
-            return keys
+        return await self.all_keys() if token_of(first) else keys
+
+    async def all_keys(self) -> list[str]:
+        """Return the same of an index that is known to be large."""
         found: list[str] = []
 
         async def take(vectors: Sequence[Vector]) -> None:
@@ -195,27 +200,35 @@ class Index:
         return found
 
     async def each_page(
-        self, take: Callable[[Sequence[Vector]], Awaitable[None]], *, metadata: bool = False
+        self,
+        take: Callable[[Sequence[Vector]], Awaitable[None]],
+        *,
+        metadata: bool = False,
+        data: bool = False,
     ) -> None:
         """Hand every page of the index to `take`, several at a time, in no order."""
         calls = [
-            functools.partial(self._segment, number, take, metadata=metadata)
-            for number in range(_SEGMENTS)
+            functools.partial(self.segment, number, take, metadata=metadata, data=data)
+            for number in range(SEGMENTS)
         ]
-        await together(calls, at_once=_SEGMENTS)
+        await together(calls, at_once=SEGMENTS)
 
-    async def _segment(
+    async def segment(
         self,
         number: int,
         take: Callable[[Sequence[Vector]], Awaitable[None]],
         *,
-        metadata: bool,
+        metadata: bool = False,
+        data: bool = False,
     ) -> None:
+        """Hand every page of one of the `SEGMENTS` that an index is listed in to `take`."""
         fields: dict[str, Any] = {
-            "maxResults": _KEYS_LISTED, "segmentCount": _SEGMENTS, "segmentIndex": number,
+            "maxResults": KEYS_LISTED, "segmentCount": SEGMENTS, "segmentIndex": number,
         }  # fmt: skip
         if metadata:
             fields["returnMetadata"] = True
+        if data:
+            fields["returnData"] = True
         while True:
             page = await self.call("ListVectors", fields)
             await take(vectors_of(page))
@@ -230,6 +243,14 @@ class Index:
             self._signer,
             lambda credentials: put_vectors(self._plane, self.target, credentials, vectors),
         )
+
+    async def remove(self) -> bool:
+        """Delete the index with all it holds; False when there is none."""
+        try:
+            await self.call("DeleteIndex", {})
+        except TenantNotOnboardedError:
+            return False
+        return True
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Delete vectors, whether or not they exist."""

@@ -1,7 +1,9 @@
 """Which indexes there are, what they are like, and whose embedding space they are of.
 
 What was learnt is kept until the service says that an index is gone. The space is noted in one
-vector of the index, which is read as strongly as every other and needs no further permission.
+vector of the index, which is read as strongly as every other and needs no further permission. What
+the index itself is like stands there too, for it stays as it was made: a tenant's first call asks
+for one vector, and for no description.
 """
 
 from __future__ import annotations
@@ -10,18 +12,19 @@ import functools
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from memlane.aws._extra import orjson
 from memlane.aws.s3vectors.description import Description, described
 from memlane.aws.s3vectors.index import Index, token_of, vectors_of
 from memlane.aws.s3vectors.naming import is_reserved, space_key
-from memlane.aws.s3vectors.together import together
 from memlane.checks import check_space
 from memlane.errors import (
     AccessDeniedError,
+    BackendError,
     EmbeddingSpaceError,
+    RequestRejectedError,
     ServiceError,
     TenantNotOnboardedError,
     UnavailableError,
@@ -30,7 +33,7 @@ from memlane.metadata import NON_FILTERABLE
 from memlane.protocols import EmbeddingSpace
 from memlane.runtime import SingleFlight, fork
 
-__all__ = ("Indexes",)
+__all__ = ("Indexes", "spaces_in")
 
 _log = logging.getLogger(__name__)
 
@@ -39,15 +42,23 @@ _CONFLICT: Final = 409
 _METRIC: Final = "cosine"
 
 
+class _Noted(NamedTuple):
+    """What the note in an index says; of the index itself it says nothing if it is an older one."""
+
+    spaces: frozenset[str]
+    description: Description | None
+
+
 class _Known:
     """What is known of one index."""
 
-    __slots__ = ("description", "noted", "spaces")
+    __slots__ = ("description", "noted", "only", "spaces")
 
     def __init__(self) -> None:
         self.description: Description | None = None
         self.spaces: dict[str, frozenset[str]] = {}  # by the key of the note that says them
         self.noted: dict[str, frozenset[str]] = {}  # those that the note is known to say
+        self.only: str | None = None  # the space it was taken to, by this process
 
 
 class Indexes:
@@ -91,6 +102,50 @@ class Indexes:
                 known.spaces = {}
                 known.noted = {}
 
+    def forget(self, index: Index) -> None:
+        """Forget that there was an index at all: it was deleted on purpose."""
+        with self._lock:
+            self._known.pop(index.target.index, None)
+
+    def settle(self, index: Index, space: EmbeddingSpace) -> None:
+        """Note that an index was taken to another space: those of the old one are refused."""
+        self.forget(index)
+        known = self._of(index)
+        known.only = space.id
+        known.spaces[space_key(index.scope, shared=index.shared)] = frozenset({space.id})
+
+    def check(self, index: Index, spaces: Iterable[str]) -> None:
+        """Refuse spaces of which an index is no more.
+
+        Raises:
+            EmbeddingSpaceError: It was taken to another one.
+        """
+        known = self._known.get(index.target.index)
+        if known is not None and known.only is not None:
+            for space in spaces:
+                check_space(space, {known.only}, scope=index.scope)
+
+    async def explain(self, index: Index, space: str, error: RequestRejectedError) -> None:
+        """Say so where a request was refused because the index is of another dimension now.
+
+        Raises:
+            EmbeddingSpaceError: Another process took the tenant to another space.
+        """
+        before = self.peek(index)
+        if before is None or "vector" not in (error.detail or "").lower():
+            return  # of something else
+        try:
+            if before.dimension == (await self._describe(index)).dimension:
+                return
+        except AccessDeniedError:
+            return  # who may not ask is told what the service said
+        noted = await index.get([space_key(index.scope, shared=index.shared)])
+        self.drop(index)
+        try:
+            check_space(space, spaces_in(noted), scope=index.scope)
+        except EmbeddingSpaceError as moved:
+            raise moved from error
+
     async def ensure(self, index: Index, space: EmbeddingSpace, *, maker: Index | None) -> None:
         """Make sure that vectors of a space can be stored.
 
@@ -128,12 +183,12 @@ class Indexes:
             )
 
     async def _claim(self, index: Index, description: Description, note: str, space: str) -> None:
-        spaces = _noted(await index.get([note]))
+        spaces = _noted(await index.get([note]), index).spaces
         if space not in spaces:
             if spaces and (index.shared or not await _is_empty(index)):
-                _refuse(space, spaces, index)
+                check_space(space, spaces, scope=index.scope)
             spaces = frozenset({space})
-            await self._note(index, note, space, description.dimension)
+            await self._note(index, note, space, description)
         self._of(index).noted[note] = spaces
 
     async def make(self, maker: Index, space: EmbeddingSpace) -> bool:
@@ -173,18 +228,16 @@ class Indexes:
     async def _ensure(self, index: Index, space: EmbeddingSpace, maker: Index | None) -> None:
         note = space_key(index.scope, shared=index.shared)
         try:
-            answers: Any = await together([
-                functools.partial(self._describe, index),
-                functools.partial(index.get, [note]),
-            ])  # fmt: skip
+            spaces, noted = _noted(await index.get([note]), index)
+            description = noted or await self._describe(index)
         except TenantNotOnboardedError:
             if maker is None:
                 raise
             await self.make(maker, space)
             return
-        description: Description = answers[0]
+        known = self._of(index)
+        known.description = description
         _check(description, space, index)
-        spaces = _noted(answers[1])
         if description.is_older and not spaces:
             spaces = frozenset({space.id})
             _log.warning(
@@ -195,17 +248,19 @@ class Indexes:
             )
         elif space.id not in spaces:
             if spaces and (index.shared or not await _is_empty(index)):
-                _refuse(space.id, spaces, index)
+                check_space(space.id, spaces, scope=index.scope)
             spaces = frozenset({space.id})
-            await self._note(index, note, space.id, space.dimensions)
-        self._of(index).spaces[note] = spaces
+            await self._note(index, note, space.id, description)
+        known.spaces[note] = spaces
+        known.only = None
 
-    async def _note(self, index: Index, key: str, space: str, dimensions: int) -> None:
+    async def _note(self, index: Index, key: str, space: str, description: Description) -> None:
+        said = {"spaces": [space], "of": _place_of(index), "index": description.said()}
         vector = {
             "key": key,
-            "data": {"float32": [1.0, *[0.0] * (dimensions - 1)]},
+            "data": {"float32": [1.0, *[0.0] * (description.dimension - 1)]},
             # Without `user_id`, so that no query finds it.
-            "metadata": {"content": orjson.dumps({"spaces": [space]}).decode()},
+            "metadata": {"content": orjson.dumps(said).decode()},
         }
         try:
             await index.put([orjson.dumps(vector)])
@@ -240,29 +295,39 @@ def _check(description: Description, space: EmbeddingSpace, index: Index) -> Non
             f"the embedding space {space.id} has {space.dimensions}",
             operation="ensure_index",
             scope=index.scope,
-            remedy="use the embedder it was made for, or reembed: `iterate` over the records and "
-            "store them in another bucket",
+            remedy="use the embedder it was made for, or take the tenant to the new one with "
+            "`admin(tenant).reembed`",
         )
 
 
-def _refuse(space: str, spaces: frozenset[str], index: Index) -> None:
-    try:
-        check_space(space, spaces, scope=index.scope)
-    except EmbeddingSpaceError as error:
-        error.remedy = (
-            "use the embedder they were stored with, or reembed: `iterate` over the records and "
-            "store them in another bucket"
-        )
-        raise
+def _noted(vectors: Sequence[Mapping[str, Any]], index: Index) -> _Noted:
+    for vector in vectors:
+        try:
+            said = orjson.loads(vector["metadata"]["content"])
+            spaces = frozenset(said["spaces"])
+        except (KeyError, TypeError, ValueError):
+            continue
+        try:
+            # Whoever copied an index copied this too, and may have made another kind of index.
+            known = described(said) if said["of"] == _place_of(index) else None
+        except (BackendError, KeyError):
+            known = None
+        return _Noted(spaces, known)
+    return _Noted(frozenset(), None)
 
 
-def _noted(vectors: list[Mapping[str, Any]]) -> frozenset[str]:
+def spaces_in(vectors: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    """Return the spaces that the note of an index says, where that was read."""
     for vector in vectors:
         try:
             return frozenset(orjson.loads(vector["metadata"]["content"])["spaces"])
         except (KeyError, TypeError, ValueError):
             continue
     return frozenset()
+
+
+def _place_of(index: Index) -> str:
+    return f"{index.target.bucket}/{index.target.index}"
 
 
 async def _is_empty(index: Index) -> bool:

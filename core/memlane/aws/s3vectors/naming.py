@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import base64
 import functools
+import hashlib
 from dataclasses import dataclass
 from typing import Final
 
 from memlane.aws.s3vectors.actors import is_actors_key
+from memlane.aws.s3vectors.copies import is_copy_key
 from memlane.aws.wire import Lane
 from memlane.layout import index_name, tenant_code, user_code
 from memlane.scope import Scope
 
-__all__ = ("IndexTarget", "codes_of", "index_of", "is_reserved", "space_key")
+__all__ = (
+    "TURN_KEY",
+    "WHOLE_KEY",
+    "IndexTarget",
+    "codes_of",
+    "index_of",
+    "is_reserved",
+    "is_space_key",
+    "shadow_of",
+    "space_key",
+)
 
 _REQUESTS: Final = 1_000.0
 _VECTORS: Final = 2_500.0
 _SPACE: Final = "memlane/space"  # no owner's code: those have 20 characters
+
+
+WHOLE_KEY: Final = f"{_SPACE}/whole"
+"""The key of the vector that says of a shadow that it has all."""
+
+TURN_KEY: Final = f"{_SPACE}/turn."
+"""How the keys begin of what says that somebody is about to delete the index a shadow is of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +78,12 @@ def index_of(scope: Scope, *, per_user: bool) -> str:
     return index_name(tenant_code(scope.tenant))
 
 
+def shadow_of(index: str) -> str:
+    """Return the index in which the vectors of another space gather, before they take its place."""
+    digest = hashlib.sha256(index.encode()).digest()
+    return f"reembed-{base64.b32encode(digest).decode().lower()[:26]}"
+
+
 def codes_of(scope: Scope, *, per_user: bool) -> dict[str, str]:
     """Return the tags of a scope's index: those that its tenant's credentials carry."""
     tags = {"TenantID": tenant_code(scope.tenant)}
@@ -73,9 +99,14 @@ def space_key(scope: Scope, *, shared: bool) -> str:
 
 
 def is_reserved(key: str) -> bool:
-    """Say whether a vector is memlane's own note, and no record."""
+    """Say whether a vector is memlane's own note, or a version that is kept, and no record."""
+    return is_space_key(key) or is_actors_key(key) or is_copy_key(key)
+
+
+def is_space_key(key: str) -> bool:
+    """Say whether a vector is a note of an embedding space, or about a whole index."""
     if not key.startswith(_SPACE):
-        return is_actors_key(key)
+        return False
     # Not all that begins so: another tool may call its vectors as it likes.
     slash, code = key[len(_SPACE) : len(_SPACE) + 1], key[len(_SPACE) + 1 :]
     return not slash or (slash == "/" and code != "" and "/" not in code)

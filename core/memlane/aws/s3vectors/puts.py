@@ -36,6 +36,11 @@ GATHER_SECONDS: Final = 0.003
 FLIGHTS: Final = 16
 """Requests in flight of one queue; what comes then waits for the next to land, and gathers."""
 
+ENOUGH: Final = 6
+"""Puts that need not wait for more. They land together, so their callers come back together and
+meet again, and with others: without an end to that, a hundred callers are in step before long, and
+each waits for the work of all."""
+
 _AFTER_KEY: Final = b'","data":'  # a quote inside the key would be escaped, so this is its end
 _PLACE: Final = re.compile(r"\bvectors(?:\[|/)(\d+)")
 
@@ -84,8 +89,9 @@ class PutQueue:
     """Puts of one index with one set of credentials, on one loop.
 
     The first goes at once. While one is in flight those that follow gather for 3 ms, or until they
-    fill a request. Two puts of one key never share a request, nor the time in flight: the later
-    one begins when the earlier one has landed.
+    are enough; while as many are in flight as may be, until one lands, or they fill a request. Two
+    puts of one key never share a request, nor the time in flight: the later one begins when the
+    earlier one has landed.
 
     Args:
         sender: What sends; on this loop.
@@ -161,7 +167,11 @@ class PutQueue:
         self._pending.append(put)
         self._pending_vectors += len(put.vectors)
         self._pending_size += put.size
-        if self._pending_vectors >= MAX_VECTORS or self._pending_size >= MAX_BODY_BYTES:
+        if (
+            len(self._pending) % ENOUGH == 0
+            or self._pending_vectors >= MAX_VECTORS
+            or self._pending_size >= MAX_BODY_BYTES
+        ):
             self._flush()
         elif self._timer is None:
             self._timer = self._loop.call_later(self._gather_seconds, self._flush)

@@ -47,11 +47,25 @@ class Outgoing(NamedTuple):
         record: The record.
         vectors: Encoded, the whole text first.
         is_new: The index holds no version of it.
+        copies: Of versions to be kept, encoded; they are stored in one request with the text.
     """
 
     record: MemoryRecord
     vectors: Sequence[bytes]
     is_new: bool
+    copies: Sequence[bytes] = ()
+
+    @property
+    def together(self) -> Sequence[bytes]:
+        """All that is stored, what must be in one request first."""
+        if not self.copies:
+            return self.vectors
+        return [self.vectors[0], *self.copies, *self.vectors[1:]]
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it takes several requests."""
+        return is_oversized(self.together)
 
 
 class Result(NamedTuple):
@@ -115,13 +129,13 @@ async def put_records(index: Index, sent: Mapping[str, Outgoing]) -> Result:
 
 
 def _requests(index: Index, sent: Mapping[str, Outgoing]) -> Iterator[_Request]:
-    long = [key for key, each in sent.items() if is_oversized(each.vectors)]
+    long = [key for key, each in sent.items() if each.is_long]
     fitting = [key for key in sent if key not in long] if long else [*sent]
     at = 0
-    for batch in batches(sent[key].vectors for key in fitting):
+    for batch in batches(sent[key].together for key in fitting):
         begin, left = at, len(batch)
         while left:  # a record's vectors are in one batch, and in order
-            left -= len(sent[fitting[at]].vectors)
+            left -= len(sent[fitting[at]].vectors) + len(sent[fitting[at]].copies)
             at += 1
         yield _Request(fitting[begin:at], functools.partial(index.put, batch))
     for key in long:
@@ -130,7 +144,7 @@ def _requests(index: Index, sent: Mapping[str, Outgoing]) -> Iterator[_Request]:
 
 async def _put_long(index: Index, key: str, sent: Outgoing) -> None:
     """Put a record that takes several requests; take a new one back if it cannot be whole."""
-    first, *others = batches([sent.vectors])
+    first, *others = batches([sent.together])
     try:
         await index.put(first)
         _, error = await attempted([functools.partial(index.put, batch) for batch in others])
@@ -148,7 +162,7 @@ async def _found(
 ) -> frozenset[str]:
     """Return which of the records that are not known to be stored are there as they were sent."""
     asked = {
-        key: _keys(key, each) if is_oversized(each.vectors) else [key]
+        key: _keys(key, each) if each.is_long else [key]
         for key, each in sent.items()
         if key not in known
     }

@@ -9,9 +9,22 @@ from typing import Any, Final
 import numpy as np
 
 from memlane.aws.s3vectors.description import Description
-from memlane.aws.s3vectors.index import Index
-from memlane.aws.s3vectors.listing import Listings, decode_cursor, encode_cursor, listed, record_of
-from memlane.aws.s3vectors.records import part_of, parts_of
+from memlane.aws.s3vectors.index import KEYS_LISTED, Index, token_of, vectors_of
+from memlane.aws.s3vectors.listing import (
+    BY_KEYS,
+    BY_SEGMENTS,
+    decode_cursor,
+    decode_place,
+    encode_cursor,
+    encode_place,
+    listed,
+    listing_of,
+    prefix_of,
+    record_of,
+)
+from memlane.aws.s3vectors.listings import Listings, Shown
+from memlane.aws.s3vectors.records import flat_of, part_of, parts_of
+from memlane.aws.s3vectors.streams import Streams
 from memlane.filters import Filter
 from memlane.layout import agent_prefix, parse_vector_key, record_key
 from memlane.pages import lists
@@ -27,6 +40,9 @@ BY_WORDS: Final = 2_000
 _READ_AT_A_TIME: Final = 100
 _READ_A_PAGE: Final = 1_000
 _ATTEMPTS: Final = 3
+
+_GOOD_PART: Final = 0.3
+"""Of an index: from here on its listing brings the records along."""
 
 Flat = Mapping[str, Any]
 
@@ -49,10 +65,12 @@ class Reading:
 
     Args:
         listings: Where pages go on.
+        streams: Where those go on that are in the order of segments.
     """
 
-    def __init__(self, listings: Listings) -> None:
+    def __init__(self, listings: Listings, streams: Streams) -> None:
         self._listings = listings
+        self._streams = streams
 
     async def fetch(
         self,
@@ -114,30 +132,82 @@ class Reading:
         cursor: str | None,
         limit: int,
     ) -> ScanPage:
-        """Return the next records within reach, in the order of their keys."""
-        token, after = ("", "") if cursor is None else decode_cursor(cursor)
-        keys = self._listings.find(index, reach.scope, token) if token else None
-        if keys is None:
-            listing = await listed(index, reach=reach)
-            keys = sorted([*listing.records, *listing.older])
-            token = self._listings.keep(index, keys, reach, listing)
-        at = bisect_right(keys, after) if after else 0
-        page: list[MemoryRecord] = []
-        until = min(len(keys), at + max(limit, _READ_A_PAGE))
-        while at < until and len(page) < limit:
-            # What a condition leaves out is made up for at once, and not in a page of its own.
-            chunk = keys[at : min(until, at + max(limit - len(page), _READ_AT_A_TIME))]
-            there = _within(await index.get(chunk), reach)
-            for key in chunk:
-                at += 1
-                if key in there and lists(there[key][0], namespace=namespace, filter=condition):
-                    page.append(there[key][0])
-                    if len(page) == limit:
-                        break
-        return ScanPage(
-            records=tuple(page),
-            cursor=encode_cursor(token, keys[at - 1]) if at < len(keys) else None,
+        """Return the next records within reach.
+
+        They come in the order of their keys; where the user has a good part of a large index, in
+        that of its segments.
+        """
+        page = _Page(namespace, condition, reach, limit)
+        order, token, place = (BY_KEYS, "", "") if cursor is None else decode_cursor(cursor)
+        if order == BY_SEGMENTS:
+            return await self._streamed(index, page, token, decode_place(place))
+        kept = self._listings.find(index, reach.scope, token) if token else None
+        brought: Mapping[str, Flat] = {}
+        if kept is None:
+            keys, vectors, is_all = await self._first(index) if cursor is None else ([], [], False)
+            if is_all:
+                listing = await listing_of(index, keys, reach=reach, vectors=vectors)
+                brought = {vector["key"]: vector for vector in vectors}
+            elif reach.now is not None and _share(vectors, reach) >= _GOOD_PART:
+                return await self._streamed(index, page, "", (0, ""))
+            else:
+                keys = await index.all_keys() if vectors else await index.keys()
+                listing = await listing_of(index, keys, reach=reach)
+            token, kept = self._listings.keep(
+                index, sorted([*listing.records, *listing.older]), reach, listing
+            )
+        at = await self._paged(index, page, kept.keys, place, brought)
+        if reach.now is None:
+            kept.show(reach, page.shown)
+        return page.answer(
+            encode_cursor(BY_KEYS, token, kept.keys[at - 1]) if at < len(kept.keys) else None
         )
+
+    @staticmethod
+    async def _first(index: Index) -> tuple[list[str], list[Flat], bool]:
+        """Return keys and vectors of the first page of an index, and whether that is all of it."""
+        first = await index.call("ListVectors", {"maxResults": KEYS_LISTED, "returnMetadata": True})
+        vectors = vectors_of(first)
+        return [vector["key"] for vector in vectors], vectors, not token_of(first)
+
+    @staticmethod
+    async def _paged(
+        index: Index,
+        page: _Page,
+        keys: Sequence[str],
+        after: str,
+        brought: Mapping[str, Flat],
+    ) -> int:
+        """Fill a page from sorted keys behind one; return where it ends."""
+        at = bisect_right(keys, after) if after else 0
+        until = min(len(keys), at + page.most)
+        while at < until and page.room:
+            # What a condition leaves out is made up for at once, and not in a page of its own.
+            chunk = keys[at : min(until, at + max(page.room, _READ_AT_A_TIME))]
+            missing = [key for key in chunk if key not in brought]
+            vectors = [brought[key] for key in chunk if key in brought]
+            at += page.take(chunk, [*vectors, *await index.get(missing)])
+        return at
+
+    async def _streamed(
+        self, index: Index, page: _Page, token: str, place: tuple[int, str]
+    ) -> ScanPage:
+        """Fill a page in the order of the index's segments."""
+        stream = self._streams.find(index, page.reach, token) if token else None
+        if stream is None:
+            token, stream = self._streams.begin(index, page.reach)
+        left = page.most
+        while left and page.room:
+            places = await stream.after(index, *place, min(left, max(page.room, _READ_AT_A_TIME)))
+            if not places:
+                self._streams.end(index, page.reach, token)
+                return page.answer(None)
+            keys = [key for _, key in places]
+            taken = page.take(keys, [*(await stream.read(index, keys)).values()])
+            stream.let_go(keys[:taken])
+            place = places[taken - 1]
+            left -= taken
+        return page.answer(encode_cursor(BY_SEGMENTS, token, encode_place(*place)))
 
     async def by_words(self, index: Index, *, reach: Reach) -> tuple[list[Flat], bool]:
         """Return the vectors of the whole texts of the newest records, and whether that is all.
@@ -148,6 +218,55 @@ class Reading:
         keys = [*listing.records, *listing.older]
         keys.sort(key=lambda key: key[key.rfind("/") + 1 :], reverse=True)
         return await index.get(keys[:BY_WORDS]), len(keys) <= BY_WORDS
+
+
+class _Page:
+    """A page that is being filled.
+
+    Args:
+        namespace: The subtree listed.
+        condition: The condition on what is listed.
+        reach: Whose records.
+        limit: How many of them.
+    """
+
+    def __init__(self, namespace: str, condition: Filter | None, reach: Reach, limit: int) -> None:
+        self.reach = reach
+        self.room = limit
+        self.most = max(limit, _READ_A_PAGE)
+        self.shown: dict[str, Shown] = {}
+        self._namespace = namespace
+        self._condition = condition
+        self._records: list[MemoryRecord] = []
+
+    def take(self, keys: Sequence[str], vectors: Sequence[Flat]) -> int:
+        """Take records in the order of their keys while there is room; return how many keys."""
+        there = _within(vectors, self.reach)
+        for taken, key in enumerate(keys, 1):
+            found = there.get(key)
+            if found is None:
+                continue
+            record, vector = found
+            if not lists(record, namespace=self._namespace, filter=self._condition):
+                continue
+            self._records.append(record)
+            if self.reach.now is None:
+                self.shown[key] = Shown(parts_of(flat_of(vector)), record.version > 1)
+            self.room -= 1
+            if not self.room:
+                return taken
+        return len(keys)
+
+    def answer(self, cursor: str | None) -> ScanPage:
+        """Return what was taken."""
+        return ScanPage(records=tuple(self._records), cursor=cursor)
+
+
+def _share(vectors: Sequence[Flat], reach: Reach) -> float:
+    """Return which part of some vectors are within reach, by their keys."""
+    prefix = prefix_of(reach)
+    mine = sum(1 for vector in vectors if vector["key"].startswith(prefix))
+    return mine / max(1, len(vectors))
 
 
 def _within(

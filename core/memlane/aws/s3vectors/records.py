@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 
 from memlane.aws._extra import orjson
 from memlane.aws.s3vectors.description import Description
-from memlane.aws.s3vectors.rows import HEAD_CHARS, Row, pack, packed_chars, unpack
+from memlane.aws.s3vectors.rows import HEAD_CHARS, Row, is_kept, pack, packed_chars, unpack
+from memlane.aws.s3vectors.sketches import COMPONENTS, sketch_of
 from memlane.errors import BackendError, EmbeddingSpaceError, ScopeError, ValidationError
 from memlane.layout import EPOCH, owner_prefix, parse_vector_key
 from memlane.marks import marked_terms
@@ -30,10 +31,13 @@ __all__ = (
     "first_of",
     "flat_of",
     "is_oversized",
+    "is_version_kept",
     "micros",
     "part_of",
     "parts_of",
     "plain_of",
+    "version_in",
+    "weighed",
 )
 
 MAX_VECTORS: Final = 500
@@ -60,7 +64,13 @@ def micros(moment: datetime) -> int:
 
 
 def encoded(
-    item: IndexedRecord, *, key: str, first: int, description: Description, shared: bool
+    item: IndexedRecord,
+    *,
+    key: str,
+    first: int,
+    description: Description,
+    shared: bool,
+    kept: bool = False,
 ) -> list[bytes]:
     """Return the vectors of a record, as PutVectors takes them, the whole text first.
 
@@ -70,13 +80,14 @@ def encoded(
         first: When the record was first stored; see `rows.Row`.
         description: Of the index.
         shared: Tenants share the index.
+        kept: A copy of this version lies beside it.
 
     Raises:
         EmbeddingSpaceError: A vector is not of the index's dimension, or points nowhere.
         ValidationError: The record weighs more than the index takes.
     """
     try:
-        return _encoded(item, key, first, description, shared=shared)
+        return _encoded(item, key, first, description, shared=shared, kept=kept)
     except (TypeError, UnicodeEncodeError) as exc:
         raise ValidationError(
             "a record holds something that JSON cannot say", remedy="decode its text properly"
@@ -84,20 +95,34 @@ def encoded(
 
 
 def _encoded(
-    item: IndexedRecord, key: str, first: int, description: Description, *, shared: bool
+    item: IndexedRecord,
+    key: str,
+    first: int,
+    description: Description,
+    *,
+    shared: bool,
+    kept: bool,
 ) -> list[bytes]:
-    flat = to_metadata(item.record)
+    flat = to_metadata(item.record, dumps=_json)
     if shared:
         flat["owner"] = owner_prefix(item.record.scope)[:-1]
-    room = _room(flat, description)
+    room = weighed(flat, description)
     if room < HEAD_CHARS and len(item.parts) > 1:
         raise _too_heavy("its windows have no room", description)
+    # What is filterable is paid for with each query.
+    sketched = "row" in description.unfilterable
     found: list[bytes] = []
     for number, part in enumerate(item.parts):
         flat["part"] = number
         if room >= HEAD_CHARS:
-            terms = part.terms if packed_chars(len(part.terms)) <= room else None
-            flat["row"] = pack(first, part.start, part.end, len(item.parts), terms)
+            count = len(part.terms)
+            terms = part.terms if packed_chars(count) <= room else None
+            sketch = b""
+            if sketched and packed_chars(count, sketch=COMPONENTS) <= room:
+                sketch = sketch_of(part.vector)
+            flat["row"] = pack(
+                first, part.start, part.end, len(item.parts), terms, sketch=sketch, kept=kept
+            )
         vector = {
             "key": f"{key}#w{number}" if number else key,
             "data": {"float32": _components(part.vector, description)},
@@ -107,13 +132,31 @@ def _encoded(
     return found
 
 
-def _room(flat: Mapping[str, Any], description: Description) -> int:
-    """Return how long a row may be beside this metadata; negative where there is none."""
+def _json(value: object) -> str:
+    return orjson.dumps(value, default=_plain).decode()
+
+
+def _plain(value: object) -> dict[str, object]:
+    if isinstance(value, Mapping):
+        return dict(cast("Mapping[str, object]", value))
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def weighed(flat: Mapping[str, Any], description: Description) -> int:
+    """Return how long a row may be beside this metadata; negative where there is none.
+
+    Raises:
+        ValidationError: The metadata alone weighs more than the index takes.
+    """
     hidden = description.unfilterable
     filterable = total = _OBJECT
     for key, value in flat.items():
-        size = _utf8(key) + _ENTRY
-        size += _utf8(value) if isinstance(value, str) else value_size(value)
+        # Spelt out: a record has ten values, and calls would double what this takes.
+        size = _ENTRY + (len(key) if key.isascii() else len(key.encode()))
+        if isinstance(value, str):
+            size += len(value) if value.isascii() else len(value.encode())
+        else:
+            size += value_size(value)
         total += size
         if key not in hidden:
             filterable += size
@@ -126,10 +169,6 @@ def _room(flat: Mapping[str, Any], description: Description) -> int:
     if "row" not in hidden:
         room = min(room, _FILTERABLE - filterable)
     return room - _ENTRY - len("row")
-
-
-def _utf8(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
 
 
 def _too_heavy(told: str, description: Description) -> ValidationError:
@@ -163,7 +202,8 @@ def _components(vector: Vector, description: Description) -> Vector:
 
 def is_oversized(vectors: Sequence[bytes]) -> bool:
     """Say whether a record's vectors fill more than one request."""
-    return len(vectors) > MAX_VECTORS or _weight(vectors) > MAX_BYTES
+    # One alone never does: 4,096 numbers and 40 KB of metadata.
+    return len(vectors) > 1 and (len(vectors) > MAX_VECTORS or _weight(vectors) > MAX_BYTES)
 
 
 def _weight(vectors: Sequence[bytes]) -> int:
@@ -183,7 +223,7 @@ def batches(records: Iterable[Sequence[bytes]]) -> Iterator[list[bytes]]:
         if batch and (len(batch) + len(vectors) > MAX_VECTORS or size + weight > MAX_BYTES):
             yield batch
             batch, size = [], 0
-        if len(vectors) > 1 and is_oversized(vectors):
+        if is_oversized(vectors):
             yield from batches([vector] for vector in vectors)
             continue
         batch += vectors
@@ -284,6 +324,27 @@ def parts_of(flat: Mapping[str, Any]) -> int:
     """Return how many vectors a record has."""
     row = _row(flat)
     return 1 if row is None else row.parts
+
+
+def version_in(flat: Mapping[str, Any]) -> int:
+    """Return at which version a record is; other tools count none.
+
+    Raises:
+        BackendError: What memlane wrote is damaged.
+    """
+    if "payload" not in flat:
+        return 1
+    try:
+        return int(orjson.loads(flat["payload"])["v"])
+    except (KeyError, TypeError, ValueError) as exc:
+        raise BackendError(
+            "a stored record's metadata is damaged", remedy="restore it from a backup or delete it"
+        ) from exc
+
+
+def is_version_kept(flat: Mapping[str, Any]) -> bool:
+    """Say whether a copy of a record's version lies beside it."""
+    return "row" in flat and "payload" in flat and is_kept(flat["row"])
 
 
 def first_of(flat: Mapping[str, Any]) -> int:

@@ -1,7 +1,8 @@
 """What ranking needs of a part, as one short string beside it: no text is read to rank a hundred.
 
-The string is base64 of a little-endian head and the hashes of the part's terms. Terms are left out
-where they would weigh more than the service allows; they are then made again from the text.
+The string is base64 of a little-endian head, a sketch of the part's vector, and the hashes of its
+terms. Sketch and terms are left out where they would weigh more than the service allows; terms are
+then made again from the text. What was stored before there were sketches has none.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import numpy as np
 from memlane.errors import BackendError
 from memlane.protocols import Terms
 
-__all__ = ("HEAD_CHARS", "Row", "pack", "packed_chars", "unpack")
+__all__ = ("HEAD_CHARS", "Row", "is_kept", "pack", "packed_chars", "sketch_in", "unpack")
 
 _HEAD: Final = struct.Struct("<QIIHH")
 _LEFT_OUT: Final = 1
+_KEPT: Final = 2
+_SKETCH_SHIFT: Final = 8  # the sketch's bytes, in the upper half of the flags
 _TERM_BYTES: Final = 4
 
 
@@ -40,15 +43,24 @@ class Row(NamedTuple):
     terms: bytes | None
 
 
-def packed_chars(terms: int) -> int:
-    """Return the length of a packed row with so many terms."""
-    return (_HEAD.size + _TERM_BYTES * terms + 2) // 3 * 4
+def packed_chars(terms: int, *, sketch: int = 0) -> int:
+    """Return the length of a packed row with so many terms, and bytes of a sketch."""
+    return (_HEAD.size + sketch + _TERM_BYTES * terms + 2) // 3 * 4
 
 
 HEAD_CHARS: Final = packed_chars(0)
 
 
-def pack(first: int, start: int, end: int, parts: int, terms: Terms | None) -> str:
+def pack(
+    first: int,
+    start: int,
+    end: int,
+    parts: int,
+    terms: Terms | None,
+    *,
+    sketch: bytes = b"",
+    kept: bool = False,
+) -> str:
     """Return the row as it is stored.
 
     Args:
@@ -57,10 +69,17 @@ def pack(first: int, start: int, end: int, parts: int, terms: Terms | None) -> s
         end: One past the last.
         parts: Of the record.
         terms: The part's; None leaves them out.
+        sketch: Of the part's vector; at most 255 bytes.
+        kept: A copy of this version lies beside it.
     """
-    head = _HEAD.pack(first, start, end, parts, _LEFT_OUT if terms is None else 0)
+    flags = len(sketch) << _SKETCH_SHIFT
+    if terms is None:
+        flags |= _LEFT_OUT
+    if kept:
+        flags |= _KEPT
+    head = _HEAD.pack(first, start, end, parts, flags)
     body = b"" if terms is None else np.ascontiguousarray(terms, dtype="<u4").tobytes()
-    return binascii.b2a_base64(head + body, newline=False).decode()
+    return binascii.b2a_base64(head + sketch + body, newline=False).decode()
 
 
 def unpack(text: object) -> Row:
@@ -74,9 +93,38 @@ def unpack(text: object) -> Row:
         first, start, end, parts, flags = _HEAD.unpack_from(raw)
     except (TypeError, ValueError, struct.error) as exc:
         raise _damaged() from exc
-    if (len(raw) - _HEAD.size) % _TERM_BYTES:
+    at = _HEAD.size + (flags >> _SKETCH_SHIFT)
+    if len(raw) < at or (len(raw) - at) % _TERM_BYTES:
         raise _damaged()
-    return Row(first, start, end, parts, None if flags & _LEFT_OUT else raw[_HEAD.size :])
+    return Row(first, start, end, parts, None if flags & _LEFT_OUT else raw[at:])
+
+
+def sketch_in(text: object) -> bytes:
+    """Return the sketch in what `pack` made; empty where there is none.
+
+    Raises:
+        BackendError: It is damaged.
+    """
+    raw, flags = _opened(text)
+    return raw[_HEAD.size : _HEAD.size + (flags >> _SKETCH_SHIFT)]
+
+
+def is_kept(text: object) -> bool:
+    """Say whether a copy of the version that a row is of lies beside it.
+
+    Raises:
+        BackendError: It is damaged.
+    """
+    return bool(_opened(text)[1] & _KEPT)
+
+
+def _opened(text: object) -> tuple[bytes, int]:
+    try:
+        raw = binascii.a2b_base64(text)  # type: ignore[arg-type] # what is no text is damage too
+        flags: int = _HEAD.unpack_from(raw)[-1]
+    except (TypeError, ValueError, struct.error) as exc:
+        raise _damaged() from exc
+    return raw, flags
 
 
 def _damaged() -> BackendError:

@@ -158,7 +158,10 @@ def _checked(vector: Vector, description: Description, scope: Scope) -> Vector:
             scope=scope,
             remedy="query with the embedder that stored the records",
         )
-    if not np.isfinite(row).all() or not row.any():
+    # One pass for both questions; a length that overflowed or vanished is looked into.
+    if not 0.0 < np.einsum("i,i->", row, row) < np.inf and not (
+        np.isfinite(row).all() and row.any()
+    ):
         raise EmbeddingSpaceError(
             "the query vector is zero, or holds a number that is not finite",
             scope=scope,

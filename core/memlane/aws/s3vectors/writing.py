@@ -1,4 +1,4 @@
-"""Changing what an index holds: storing, replacing, deleting, and clearing what was left behind.
+"""Changing what an index holds: storing, replacing and deleting.
 
 S3 Vectors overwrites without asking. A version is compared after reading it, in turns within this
 process; between processes the later one wins. A record whose windows become fewer loses those
@@ -8,19 +8,21 @@ find less of a record, and never an old text beside a new one.
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
-from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import anyio
 import anyio.lowlevel
 
+from memlane.aws.s3vectors.deleting import ToItsEnd, delete_records, windows_of, within_session
 from memlane.aws.s3vectors.description import Description
 from memlane.aws.s3vectors.index import Index
-from memlane.aws.s3vectors.listing import Listings, listed, record_of
+from memlane.aws.s3vectors.listing import Listing, listed, name_of, prefix_of, record_of
+from memlane.aws.s3vectors.listings import Listings, Shown
 from memlane.aws.s3vectors.putting import Outgoing, put_records
 from memlane.aws.s3vectors.reading import keys_of
 from memlane.aws.s3vectors.records import (
@@ -28,12 +30,14 @@ from memlane.aws.s3vectors.records import (
     encoded,
     first_of,
     flat_of,
-    is_oversized,
     micros,
     parts_of,
+    version_in,
 )
+from memlane.aws.s3vectors.together import together
+from memlane.aws.s3vectors.versions import copies_beside
 from memlane.checks import check_upsert, check_version
-from memlane.errors import DeadlineExceededError, ValidationError
+from memlane.errors import BackendError, ValidationError
 from memlane.layout import agent_prefix, parse_vector_key, record_key, ulid_time
 from memlane.protocols import Clock, IndexedRecord
 from memlane.runtime import fork
@@ -45,8 +49,8 @@ __all__ = ("Writing",)
 
 _FRESH: Final = timedelta(hours=1)
 _DRIFT_MS: Final = 60_000
+_AT_A_TIME: Final = 500
 _ENCODED_AT_A_TIME: Final = 64  # vectors; of 1,024 dimensions they take some three milliseconds
-_ONE_REQUEST: Final = 500
 
 
 class Writing:
@@ -92,10 +96,10 @@ class Writing:
         self._listings.met(index, prefix, keyed)
         if expected_version is None and len(keyed) == len(records) and self._all_fresh(records):
             sent = await self._encoded(index, description, keyed, {})
-            async with _ToItsEnd(scope):
+            async with ToItsEnd(scope):
                 (await put_records(index, sent)).check(sent)
             return
-        async with self._turns_at(index, keyed):
+        async with self.turns_at(index, keyed):
             await self._replace(index, description, keyed, expected_version)
 
     async def _replace(
@@ -122,11 +126,18 @@ class Writing:
             check_version(item.record.id, have, expected_version, scope=scope)
         sent = await self._encoded(index, description, keyed, there)
         surplus: list[str] = []
+        begun: list[str] = []
         for key, each in sent.items():
             if key in there:
-                kept = 1 if is_oversized(each.vectors) else len(each.vectors)
+                kept = 1 if each.is_long else len(each.vectors)
                 surplus += [f"{key}#w{n}" for n in range(kept, parts_of(there[key]))]
-        async with _ToItsEnd(scope):
+                if each.record.version == 1 and version_in(there[key]) > 1:
+                    begun.append(key)
+        if begun:
+            # A life of its own, of which what was there before is no version.
+            beside = (await listed(index, reach=reach)).beside()
+            surplus += [key for whole in begun for key in beside.get(whole, ()) if "#v" in key]
+        async with ToItsEnd(scope):
             if surplus:
                 await index.delete(surplus)
             result = await put_records(index, sent)
@@ -144,105 +155,104 @@ class Writing:
     ) -> dict[str, Outgoing]:
         found: dict[str, Outgoing] = {}
         at_once = 0
-        for key, item in keyed.items():
+        for now, (key, item) in enumerate(keyed.items(), self._moments(len(keyed))):
             before = there.get(key)
-            first = self._now() if before is None else first_of(before)
+            first = now if before is None else first_of(before)
             vectors = encoded(
-                item, key=key, first=first, description=description, shared=index.shared
+                item,
+                key=key,
+                first=first,
+                description=description,
+                shared=index.shared,
+                kept=item.replaces is not None,
             )
-            found[key] = Outgoing(item.record, vectors, is_new=before is None)
+            copies: dict[str, bytes] = {}
+            if item.replaces is not None:
+                copies = copies_beside(item.record, item.replaces, key, before, description)
+                self._listings.met(index, key, copies)
+            found[key] = Outgoing(item.record, vectors, before is None, [*copies.values()])
             at_once += len(item.parts)
             if at_once >= _ENCODED_AT_A_TIME:
                 at_once = 0
                 await anyio.lowlevel.checkpoint()
         return found
 
-    async def delete(
-        self,
-        index: Index,
-        description: Description,
-        record_ids: Sequence[str],
-        *,
-        reach: Reach,
-    ) -> int:
-        """Delete records within reach, windows too, and return how many existed."""
-        del description  # every index may hold what other tools wrote
+    async def delete(self, index: Index, record_ids: Sequence[str], *, reach: Reach) -> int:
+        """Delete records within reach, with windows and kept versions; return how many existed.
+
+        Without a moment in the reach, which is forgetting, what lost its record goes too, and what
+        a page showed just now is not read again.
+        """
         if not record_ids:
             return 0
-        if reach.any_agent:
-            # Only forgetting, which looks again, may trust what was listed a moment ago.
+        forgets = reach.now is None
+        # Only forgetting, which looks again, may trust what was listed a moment ago.
+        known = self._listings.latest(index, reach) if forgets else None
+        keys = None if known is None else known.named(record_ids, prefix_of(reach))
+        listing: Listing | None = None
+        if keys is None:
             known = None
-            if reach.now is None:
-                known = self._listings.named(index, reach.scope, record_ids)
-            keys = (await listed(index, reach=reach)).named(record_ids) if known is None else known
-        else:
-            keys = keys_of(index, record_ids, reach)
-        async with self._turns_at(index, keys):
-            wholes: list[str] = []
-            windows: list[str] = []
-            for vector in await index.get(keys):
-                if record_of(vector, reach) is not None:
-                    wholes.append(vector["key"])
-                    windows += _windows(vector)
-            await _delete(index, wholes, windows)
-            return len(wholes)
+            if reach.any_agent:
+                listing = await listed(index, reach=reach)
+                keys = listing.named(record_ids)
+            else:
+                keys = keys_of(index, record_ids, reach)
+        async with self.turns_at(index, keys):
+            doomed = await _doomed(index, keys, reach, {} if known is None else known.shown(reach))
+            lost: set[str] = set()
+            if forgets and known is None:
+                lost = {record_key("", each) for each in record_ids} - doomed.names
+            if listing is None and known is None and (doomed.updated or lost):
+                listing = await listed(index, reach=reach)
+            others = doomed.windows
+            if known is not None:
+                others += known.beside(doomed.updated, sign="#v")
+            elif listing is not None:
+                beside = listing.beside()
+                others += [
+                    k for whole in doomed.updated for k in beside.get(whole, ()) if "#v" in k
+                ]
+                others += await _orphans(index, listing, beside, lost, reach)
+            await delete_records(index, doomed.wholes, [*dict.fromkeys(others)])
+            return len(doomed.wholes)
 
-    async def clear(self, index: Index, *, reach: Reach) -> None:
-        """Delete windows within reach whose record is gone, or has fewer."""
+    async def erase(self, index: Index, *, reach: Reach) -> int:
+        """Delete all within reach, expiry aside; return how many records that were.
+
+        Keys say what there is, so nothing is read, unless only a session's is to go. Of several
+        requests one may be refused: what that left is there for who reads again.
+        """
         listing = await listed(index, reach=reach)
-        if not listing.windows:
-            return
-        by_record: dict[str, list[str]] = {}
-        for key in listing.windows:
-            by_record.setdefault(key[: key.index("#")], []).append(key)
-        async with self._turns_at(index, by_record):
-            there = await index.get([*by_record])
-            counts = {vector["key"]: parts_of(flat_of(vector)) for vector in there}
-            await _delete(
-                index,
-                [],
-                [
-                    key
-                    for whole, windows in by_record.items()
-                    for key in windows
-                    if int(key[key.index("#w") + 2 :]) >= counts.get(whole, 0)
-                ],
-            )
+        wholes = [*listing.records, *listing.older]
+        others = [*listing.windows, *listing.copies]
+        if not reach.any_session:
+            wholes = await within_session(index, wholes, reach)
+            others = await within_session(index, others, reach)
+        # Cut off in between, what is left is still a record, to be deleted again.
+        await delete_records(index, [], others)
 
-    async def sweep(self, index: Index, *, now: datetime) -> int:
-        """Delete the tenant's records that expired at or before `now`; return how many."""
-        count = 0
+        trouble: list[BackendError] = []
 
-        async def take(vectors: Sequence[Mapping[str, Any]]) -> None:
-            nonlocal count
-            ended: dict[str, list[str]] = {}
-            for vector in vectors:
-                if _has_ended(vector, now=now, tenant=index.scope.tenant):
-                    ended.setdefault(vector["key"].partition("#")[0], []).append(vector["key"])
-            if ended:
-                gone = await self._end(index, ended, now)
-                count += gone  # read after the wait: pages come several at a time
+        async def gone(keys: Sequence[str]) -> int:
+            try:
+                async with self.turns_at(index, keys):
+                    await delete_records(index, keys, [])
+            except BackendError as error:
+                trouble.append(error)
+                return 0
+            return len(keys)
 
-        await index.each_page(take, metadata=True)
+        counts = await together(
+            functools.partial(gone, wholes[at : at + _AT_A_TIME])
+            for at in range(0, len(wholes), _AT_A_TIME)
+        )
+        count = sum(counts)
+        if trouble and not count:
+            raise trouble[0]
         return count
 
-    async def _end(self, index: Index, ended: Mapping[str, Sequence[str]], now: datetime) -> int:
-        """Delete records that a page showed as expired, where nobody has stored them anew."""
-        async with self._turns_at(index, ended):
-            there = {vector["key"]: vector for vector in await index.get([*ended])}
-            wholes: list[str] = []
-            windows: list[str] = []
-            for whole, shown in ended.items():
-                vector = there.get(whole)
-                if vector is None:
-                    windows += shown  # of a record that is gone
-                elif _has_ended(vector, now=now, tenant=index.scope.tenant):
-                    wholes.append(whole)
-                    windows += _windows(vector)
-            await _delete(index, wholes, windows)
-            return len(wholes)
-
-    def _turns_at(self, index: Index, keys: Iterable[str]) -> AbstractAsyncContextManager[None]:
+    def turns_at(self, index: Index, keys: Iterable[str]) -> AbstractAsyncContextManager[None]:
+        """Return what is entered to change records, by key, while nobody of this process does."""
         return self._turns.taken(f"{index.target.index} {key}" for key in keys)
 
     def _all_fresh(self, records: Iterable[IndexedRecord]) -> bool:
@@ -250,12 +260,16 @@ class Writing:
         now = self._clock.now()
         return all(_is_fresh(item.record, now) for item in records)
 
-    def _now(self) -> int:
-        """Return a moment for a new record, later than that of every other one of this process."""
+    def _moments(self, count: int) -> int:
+        """Return the first of so many moments, one after the other, that no other record has.
+
+        They are later than those of every other record of this process.
+        """
         now = micros(self._clock.now())
         with self._lock:
-            self._last = max(now, self._last + 1)
-            return self._last
+            first = max(now, self._last + 1)
+            self._last = first + count - 1
+            return first
 
     def _after_fork(self) -> None:
         self._lock = threading.Lock()
@@ -275,54 +289,55 @@ def _version(key: str, flat: Mapping[str, Any], older: Mapping[str, str], scope:
     return decoded(key, flat, tenant=scope.tenant).version
 
 
-def _has_ended(vector: Mapping[str, Any], *, now: datetime, tenant: str | None) -> bool:
-    flat = flat_of(vector)
-    if "expires" not in flat or parse_vector_key(vector["key"]) is None:
-        return False
-    record = decoded(vector["key"], flat, tenant=tenant)
-    mine = record.scope.tenant == tenant
-    return mine and record.expires_at is not None and record.expires_at <= now
+class _Doomed(NamedTuple):
+    """What a deletion takes.
+
+    Args:
+        wholes: Keys of whole texts.
+        windows: Keys of their windows.
+        updated: Keys of those of which versions may be kept.
+    """
+
+    wholes: list[str]
+    windows: list[str]
+    updated: list[str]
+
+    @property
+    def names(self) -> set[str]:
+        """The ids, as they stand in keys."""
+        return {*map(name_of, self.wholes)}
 
 
-def _windows(whole: Mapping[str, Any]) -> list[str]:
-    """Return the keys of the windows that a record has besides its whole text."""
-    return [f"{whole['key']}#w{number}" for number in range(1, parts_of(flat_of(whole)))]
+async def _doomed(
+    index: Index, keys: Sequence[str], reach: Reach, shown: Mapping[str, Shown]
+) -> _Doomed:
+    found = _Doomed([], [], [])
+    told = {key: shown[key] for key in keys if key in shown}
+    for vector in await index.get([key for key in keys if key not in told]):
+        record = record_of(vector, reach)
+        if record is not None:
+            told[vector["key"]] = Shown(parts_of(flat_of(vector)), record.version > 1)
+    for key, each in told.items():
+        found.wholes.append(key)
+        found.windows.extend(windows_of(key, each.parts))
+        if each.has_copies:
+            found.updated.append(key)
+    return found
 
 
-async def _delete(index: Index, wholes: Sequence[str], windows: Sequence[str]) -> None:
-    if not wholes and not windows:
-        return
-    async with _ToItsEnd(index.scope):
-        if len(wholes) + len(windows) <= _ONE_REQUEST:
-            await index.delete([*wholes, *windows])
-            return
-        # Cut off in between, what is left is still a record, to be deleted again.
-        if windows:
-            await index.delete(windows)
-        if wholes:
-            await index.delete(wholes)
-
-
-class _ToItsEnd:
-    """Lets a block end though its caller is cancelled; the caller's own deadline still holds."""
-
-    __slots__ = ("_scope", "_shield")
-
-    def __init__(self, scope: Scope) -> None:
-        self._scope = scope
-        self._shield = anyio.CancelScope(shield=True, deadline=anyio.current_effective_deadline())
-
-    async def __aenter__(self) -> None:
-        self._shield.__enter__()
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        swallowed = self._shield.__exit__(exc_type, exc, traceback)
-        if self._shield.cancelled_caught:
-            await anyio.lowlevel.checkpoint()  # where the deadline is the caller's, this is it
-            raise DeadlineExceededError("not finished in time", scope=self._scope)
-        return swallowed
+async def _orphans(
+    index: Index,
+    listing: Listing,
+    beside: Mapping[str, Sequence[str]],
+    names: Container[str],
+    reach: Reach,
+) -> list[str]:
+    """Return the keys of windows and copies, of records that are gone, within reach."""
+    there = {*listing.records}
+    keys = [
+        key
+        for whole, mine in beside.items()
+        if name_of(whole) in names and whole not in there
+        for key in mine
+    ]
+    return keys if reach.any_session else await within_session(index, keys, reach)

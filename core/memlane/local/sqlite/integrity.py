@@ -93,6 +93,51 @@ _FORBIDDEN: Final = (
         ),
         "lane {} place {}: {} parts and no record",
     ),
+    (
+        (
+            "select lane, seq, count(*) from version where not exists"
+            " (select 1 from record where lane = version.lane and seq = version.seq)"
+            " group by lane, seq"
+        ),
+        "lane {} place {}: {} versions and no record",
+    ),
+    (
+        (
+            "select lane, seq from shadowed where not exists"
+            " (select 1 from record where lane = shadowed.lane and seq = shadowed.seq)"
+        ),
+        "lane {} place {}: a shadow and no record",
+    ),
+    (
+        (
+            "select lane, seq, count(*) from shadow where not exists"
+            " (select 1 from shadowed where lane = shadow.lane and seq = shadow.seq)"
+            " group by lane, seq"
+        ),
+        "lane {} place {}: {} parts of no shadow",
+    ),
+    (
+        (
+            "select lane.id, count(*) from shadowed join lane on lane.id = shadowed.lane"
+            " join owner on owner.id = lane.owner where not exists"
+            " (select 1 from shadow_space where tenant = owner.tenant) group by lane.id"
+        ),
+        "lane {} has {} shadows of no space",
+    ),
+    (
+        (
+            "select lane, seq, space from version where not exists"
+            " (select 1 from space where id = version.space)"
+        ),
+        "lane {} place {}: a version of space {}, which does not exist",
+    ),
+    (
+        (
+            "select lane.id, lane.swept from lane where exists (select 1 from record"
+            " where lane = lane.id and expires <= lane.swept)"
+        ),
+        "lane {} was swept to {} and has a record that expired before",
+    ),
 )
 
 _Row: TypeAlias = "tuple[Any, ...]"

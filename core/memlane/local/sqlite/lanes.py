@@ -8,26 +8,35 @@ from __future__ import annotations
 import sqlite3
 from typing import Final, NamedTuple
 
-from memlane.checks import check_dimensions, check_space
+from memlane.checks import check_dimensions, check_space, former_error
 from memlane.protocols import EmbeddingSpace
 from memlane.scope import Reach, Scope
 
 __all__ = (
+    "NOTHING_SWEPT",
     "Lane",
+    "column_of",
     "drop_empty",
+    "drop_notes",
     "find_lane",
     "find_owner",
     "find_space",
+    "has_records",
     "lanes_within",
     "make_room",
+    "mark_changed",
+    "refuse_former",
     "register_space",
     "space_of",
     "spaces_of",
 )
 
+NOTHING_SWEPT: Final = -(2**63)
+"""Before any moment."""
+
 _NOBODY: Final = ""  # the column value of None; no id may be empty
 _LANES: Final = (
-    "select lane.id, lane.owner, lane.agent, lane.changes"
+    "select lane.id, lane.owner, lane.agent, lane.changes, lane.swept"
     " from owner join lane on lane.owner = owner.id where owner.tenant = ? and owner.user = ?"
 )
 _COUNTER: Final = "select id, last_seq from lane where owner = ? order by agent limit 1"
@@ -44,23 +53,27 @@ class Lane(NamedTuple):
         id: Never used twice.
         owner: A tenant's user; never used twice either.
         agent: Whose records they are.
-        changes: Counts every change.
+        changes: Counts every change but sweeping.
+        swept: What expired at this moment or earlier, in microseconds since 1970, is gone though
+            `changes` did not count on; a lower one than any where nothing is.
     """
 
     id: int
     owner: int
     agent: str | None
     changes: int
+    swept: int = NOTHING_SWEPT
 
 
-def _column(name: str | None) -> str:
+def column_of(name: str | None) -> str:
+    """Return what a tenant or agent lies under."""
     return _NOBODY if name is None else name
 
 
 def find_owner(connection: sqlite3.Connection, scope: Scope) -> int | None:
     """Return the owner of a scope's records, if there are any."""
     row: tuple[int] | None = connection.execute(
-        "select id from owner where tenant = ? and user = ?", (_column(scope.tenant), scope.user)
+        "select id from owner where tenant = ? and user = ?", (column_of(scope.tenant), scope.user)
     ).fetchone()
     return row[0] if row else None
 
@@ -70,21 +83,22 @@ def lanes_within(connection: sqlite3.Connection, reach: Reach) -> list[Lane]:
     if not reach.any_agent:
         found = find_lane(connection, reach.scope)
         return [found] if found else []
-    rows = connection.execute(_LANES, (_column(reach.scope.tenant), reach.scope.user))
+    rows = connection.execute(_LANES, (column_of(reach.scope.tenant), reach.scope.user))
     return [_lane(row) for row in rows]
 
 
 def find_lane(connection: sqlite3.Connection, scope: Scope) -> Lane | None:
     """Return the lane of exactly this tenant, user and agent, if it has records."""
     row = connection.execute(
-        f"{_LANES} and lane.agent = ?", (_column(scope.tenant), scope.user, _column(scope.agent))
+        f"{_LANES} and lane.agent = ?",
+        (column_of(scope.tenant), scope.user, column_of(scope.agent)),
     ).fetchone()
     return _lane(row) if row else None
 
 
-def _lane(row: tuple[int, int, str, int]) -> Lane:
-    number, owner, agent, changes = row
-    return Lane(number, owner, agent or None, changes)
+def _lane(row: tuple[int, int, str, int, int | None]) -> Lane:
+    number, owner, agent, changes, swept = row
+    return Lane(number, owner, agent or None, changes, NOTHING_SWEPT if swept is None else swept)
 
 
 def make_room(
@@ -103,13 +117,20 @@ def make_room(
     if lane is None:
         return _new_lane(connection, scope, records)
     first, last = _counter(connection, lane.owner)
-    connection.execute(
-        "update lane set changes = changes + ?, last_seq = ? where id = ?",
-        (lane.id == first, last + records, first),
-    )
-    if lane.id != first:
-        connection.execute("update lane set changes = changes + 1 where id = ?", (lane.id,))
+    if lane.id == first:
+        connection.execute(
+            "update lane set changes = changes + 1, swept = null, last_seq = ? where id = ?",
+            (last + records, first),
+        )
+    else:
+        connection.execute("update lane set last_seq = ? where id = ?", (last + records, first))
+        mark_changed(connection, lane.id)
     return lane.id, last + 1
+
+
+def mark_changed(connection: sqlite3.Connection, lane: int) -> None:
+    """Let everybody who has read a lane read it again."""
+    connection.execute("update lane set changes = changes + 1, swept = null where id = ?", (lane,))
 
 
 def _new_lane(connection: sqlite3.Connection, scope: Scope, records: int) -> tuple[int, int]:
@@ -118,13 +139,13 @@ def _new_lane(connection: sqlite3.Connection, scope: Scope, records: int) -> tup
         owner = _new_id(
             connection.execute(
                 "insert into owner (tenant, user) values (?, ?)",
-                (_column(scope.tenant), scope.user),
+                (column_of(scope.tenant), scope.user),
             )
         )
     _, last = _counter(connection, owner)
     cursor = connection.execute(
         "insert into lane (owner, agent, changes, last_seq) values (?, ?, 1, ?)",
-        (owner, _column(scope.agent), last + records),
+        (owner, column_of(scope.agent), last + records),
     )
     _count_on(connection, owner, last + records)
     return _new_id(cursor), last + 1
@@ -161,13 +182,20 @@ def drop_empty(connection: sqlite3.Connection, scope: Scope, lane: Lane) -> None
     if _count_on(connection, lane.owner, last):
         return
     connection.execute("delete from owner where id = ?", (lane.owner,))
-    if not _has_records(connection, scope):
-        connection.execute("delete from space where tenant = ?", (_column(scope.tenant),))
+    drop_notes(connection, scope)
 
 
-def _has_records(connection: sqlite3.Connection, scope: Scope) -> bool:
+def drop_notes(connection: sqlite3.Connection, scope: Scope) -> None:
+    """Remove what is known of the embedding spaces of a tenant who has no record left."""
+    if not has_records(connection, scope):
+        for table in ("space", "shadow_space", "former_space"):
+            connection.execute(f"delete from {table} where tenant = ?", (column_of(scope.tenant),))  # noqa: S608
+
+
+def has_records(connection: sqlite3.Connection, scope: Scope) -> bool:
+    """Say whether anybody of the scope's tenant has a record."""
     found = connection.execute(
-        "select 1 from owner where tenant = ? limit 1", (_column(scope.tenant),)
+        "select 1 from owner where tenant = ? limit 1", (column_of(scope.tenant),)
     ).fetchone()
     return found is not None
 
@@ -175,7 +203,7 @@ def _has_records(connection: sqlite3.Connection, scope: Scope) -> bool:
 def spaces_of(connection: sqlite3.Connection, scope: Scope) -> dict[str, tuple[int, int]]:
     """Return the id and dimensions of each embedding space of the scope's tenant, by name."""
     rows = connection.execute(
-        "select name, id, dimensions from space where tenant = ?", (_column(scope.tenant),)
+        "select name, id, dimensions from space where tenant = ?", (column_of(scope.tenant),)
     )
     return {name: (number, dimensions) for name, number, dimensions in rows}
 
@@ -184,7 +212,7 @@ def find_space(connection: sqlite3.Connection, scope: Scope, name: str) -> tuple
     """Return the id and dimensions of one embedding space of the scope's tenant."""
     found: tuple[int, int] | None = connection.execute(
         "select id, dimensions from space where tenant = ? and name = ?",
-        (_column(scope.tenant), name),
+        (column_of(scope.tenant), name),
     ).fetchone()
     return found
 
@@ -203,11 +231,27 @@ def space_of(
         check_dimensions(name, have, fits, scope=scope)
         fits = have
     if not number:
+        refuse_former(connection, scope, name, operation="upsert")
         return _insert_space(connection, scope, name, fits)
     if fits != known:
         # Until now it had records without vectors only.
         connection.execute("update space set dimensions = ? where id = ?", (fits, number))
     return number
+
+
+def refuse_former(
+    connection: sqlite3.Connection, scope: Scope, name: str, *, operation: str
+) -> None:
+    """Refuse an embedding space that a tenant has left.
+
+    Raises:
+        EmbeddingSpaceError: It has been taken to another since the caller looked.
+    """
+    found = connection.execute(
+        "select 1 from former_space where tenant = ? and name = ?", (column_of(scope.tenant), name)
+    ).fetchone()
+    if found:
+        raise former_error(name, scope=scope, operation=operation)
 
 
 def register_space(connection: sqlite3.Connection, scope: Scope, space: EmbeddingSpace) -> None:
@@ -216,9 +260,9 @@ def register_space(connection: sqlite3.Connection, scope: Scope, space: Embeddin
     Raises:
         EmbeddingSpaceError: There are records of another.
     """
-    if not _has_records(connection, scope):
+    if not has_records(connection, scope):
         connection.execute(
-            "delete from space where tenant = ? and name <> ?", (_column(scope.tenant), space.id)
+            "delete from space where tenant = ? and name <> ?", (column_of(scope.tenant), space.id)
         )
     known = spaces_of(connection, scope)
     check_space(space.id, known, scope=scope)
@@ -230,6 +274,6 @@ def _insert_space(connection: sqlite3.Connection, scope: Scope, name: str, dimen
     return _new_id(
         connection.execute(
             "insert into space (tenant, name, dimensions) values (?, ?, ?)",
-            (_column(scope.tenant), name, dimensions),
+            (column_of(scope.tenant), name, dimensions),
         )
     )

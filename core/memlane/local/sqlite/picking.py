@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from memlane.columns import cosine_distances
+from memlane.columns import cosine_distances, directions_of
 from memlane.layout import in_namespace
 from memlane.local.codec import to_micros
 from memlane.local.sqlite.hot import HotTable, Named, join, take
+from memlane.local.sqlite.lanes import NOTHING_SWEPT
 from memlane.protocols import Candidates, VectorQuery
 from memlane.scope import Reach
 
@@ -23,7 +24,14 @@ Fields = Mapping[int, Mapping[str, Any]]
 """What a filter sees of each record, by its stored place."""
 
 
-def pick(table: HotTable, query: VectorQuery, reach: Reach, fields: Fields) -> HotTable:
+def pick(
+    table: HotTable,
+    query: VectorQuery,
+    reach: Reach,
+    fields: Fields,
+    *,
+    swept: int = NOTHING_SWEPT,
+) -> HotTable:
     """Return the rows within reach that meet the query's conditions; the table, if all do.
 
     Args:
@@ -31,6 +39,7 @@ def pick(table: HotTable, query: VectorQuery, reach: Reach, fields: Fields) -> H
         query: The conditions.
         reach: The session, and what has expired; the lane is right already.
         fields: Of each record, when the query has a filter.
+        swept: The lane's; the table may have been read before.
     """
     masks: list[Mask] = []
     if query.actor is not None:
@@ -40,8 +49,9 @@ def pick(table: HotTable, query: VectorQuery, reach: Reach, fields: Fields) -> H
     if query.namespace != "/":
         inside = [in_namespace(name, query.namespace) for name in table.namespaces.names]
         masks.append(np.array(inside, dtype=np.bool_)[table.namespaces.codes])
-    if reach.now is not None:
-        masks.append(table.expires > to_micros(reach.now))
+    gone = swept if reach.now is None else max(swept, to_micros(reach.now))
+    if gone > NOTHING_SWEPT:
+        masks.append(table.expires > gone)
     if query.filter is not None:
         places, records = np.unique(table.order, return_inverse=True)
         met = [query.filter.matches(fields[place]) for place in places.tolist()]
@@ -80,4 +90,5 @@ def as_candidates(tables: Sequence[HotTable], query: VectorQuery) -> Candidates:
         order=table.order,
         occurred=table.occurred,
         complete=True,
+        directions=directions_of(table.matrix),
     )

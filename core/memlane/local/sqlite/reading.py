@@ -15,7 +15,7 @@ from memlane.local.codec import to_micros
 from memlane.local.places import decode_place, encode_place
 from memlane.local.sqlite.cache import LaneCache
 from memlane.local.sqlite.hot import HotTable, read_hot
-from memlane.local.sqlite.lanes import Lane, find_owner, find_space, lanes_within
+from memlane.local.sqlite.lanes import Lane, find_owner, find_space, lanes_within, refuse_former
 from memlane.local.sqlite.picking import Fields, as_candidates, pick
 from memlane.local.sqlite.rows import RECORD_COLUMNS, RecordDecoder, read_parts
 from memlane.metadata import record_fields
@@ -23,7 +23,7 @@ from memlane.protocols import Candidates, IndexedRecord, ScanPage, VectorQuery
 from memlane.scope import Reach
 from memlane.types import MemoryRecord
 
-__all__ = ("actors", "fetch", "find", "scan")
+__all__ = ("actors", "count", "fetch", "find", "remains", "scan")
 
 _BY_ID: Final = f"select {RECORD_COLUMNS} where record.lane = ? and record.id = ?"
 _FROM: Final = (
@@ -35,6 +35,14 @@ _SPOKEN: Final = (
     " where lane = ? and actor is not null group by actor, session"
 )
 _NEVER: Final = 2**63 - 1
+_ALL: Final = (
+    "select (select count(*) from record where lane = ?)"
+    " - (select count(*) from record where lane = ? and expires <= ?)"
+)
+_SOME: Final = (
+    "select count(*) from record where lane = ? and (expires is null or expires > ?)"
+    " and (? or session is ?) and substr(namespace, 1, ?) = ?"
+)
 _MAX_LOOKED_AT: Final = 5000
 """Records per page: a filter that few records meet must not keep a thread for seconds."""
 
@@ -51,6 +59,8 @@ def find(
 ) -> Candidates:
     """Return every record within reach that meets the query's conditions."""
     space = find_space(connection, reach.scope, query.space)
+    if space is None:
+        refuse_former(connection, reach.scope, query.space, operation="query")
     lanes = lanes_within(connection, reach) if space else []
     tables: list[HotTable] = []
     for lane in lanes:
@@ -58,7 +68,7 @@ def find(
         if not len(table):
             continue  # it may be of a time when the space had no dimensions yet
         fields = _NO_FIELDS if query.filter is None else _fields(connection, cache, lane, reach)
-        tables.append(pick(table, query, reach, fields))
+        tables.append(pick(table, query, reach, fields, swept=lane.swept))
     return as_candidates(tables, query) if tables else candidates_of((), query)
 
 
@@ -158,6 +168,59 @@ def _rows(
             yield row[0], lane.agent or "", row
 
 
+def count(
+    connection: sqlite3.Connection, reach: Reach, *, namespace: str, condition: Filter | None
+) -> int:
+    """Return how many records are within reach and meet the conditions."""
+    if condition is not None:
+        cursor, found = None, 0
+        while True:
+            page = scan(
+                connection,
+                reach,
+                namespace=namespace,
+                condition=condition,
+                cursor=cursor,
+                limit=_MAX_LOOKED_AT,
+            )
+            found += len(page.records)
+            if (cursor := page.cursor) is None:
+                return found
+    return sum(
+        _counted(connection, lane, reach, namespace) for lane in lanes_within(connection, reach)
+    )
+
+
+def _counted(connection: sqlite3.Connection, lane: Lane, reach: Reach, namespace: str) -> int:
+    now = -_NEVER if reach.now is None else to_micros(reach.now)
+    if reach.any_session and namespace == "/":
+        # Two indexes know, and no text is read.
+        (number,) = connection.execute(_ALL, (lane.id, lane.id, now)).fetchone()
+    else:
+        session = reach.scope.session
+        (number,) = connection.execute(
+            _SOME, (lane.id, now, reach.any_session, session, len(namespace), namespace)
+        ).fetchone()
+    return int(number)
+
+
+def remains(connection: sqlite3.Connection, reach: Reach, limit: int) -> list[str]:
+    """Return ids of which a record, a vector or a version is within reach, expired or not."""
+    found: dict[str, None] = {}
+    for lane in lanes_within(connection, reach):
+        # Of a part or a version alone nobody can say the session any more.
+        tables = ("record", "hot", "version") if reach.any_session else ("record",)
+        for table in tables:
+            where = "" if reach.any_session else " and session is ?"
+            session = () if reach.any_session else (reach.scope.session,)
+            rows = connection.execute(
+                f"select distinct id from {table} where lane = ?{where} limit ?",  # noqa: S608
+                (lane.id, *session, limit),
+            )
+            found |= dict.fromkeys(record_id for (record_id,) in rows)
+    return list(found)[:limit]
+
+
 def actors(connection: sqlite3.Connection, cache: LaneCache, reach: Reach) -> list[str]:
     """Return who has said something within reach, sorted."""
     now = -_NEVER if reach.now is None else to_micros(reach.now)
@@ -166,7 +229,8 @@ def actors(connection: sqlite3.Connection, cache: LaneCache, reach: Reach) -> li
             actor
             for lane in lanes_within(connection, reach)
             for actor, session, expires in _spoken(connection, cache, lane)
-            if expires > now and (reach.any_session or session == reach.scope.session)
+            if expires > max(now, lane.swept)
+            and (reach.any_session or session == reach.scope.session)
         }
     )
 

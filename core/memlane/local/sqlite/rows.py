@@ -10,8 +10,10 @@ import numpy as np
 
 from memlane.local.codec import (
     from_micros,
+    images_json,
     metadata_json,
     micros_to_minutes,
+    parse_images,
     parse_metadata,
     parse_tags,
     tags_json,
@@ -24,6 +26,7 @@ from memlane.types import MemoryRecord, Source
 
 __all__ = (
     "RECORD_COLUMNS",
+    "VALUES",
     "EncodedRecord",
     "RecordDecoder",
     "encode",
@@ -45,15 +48,21 @@ _Row: TypeAlias = "tuple[Any, ...]"
 RECORD_COLUMNS: Final = (
     "record.seq, record.id, record.version, record.session, record.actor, record.namespace,"
     " record.kind, record.source, record.occurred, record.stored, record.updated,"
-    " record.expires, record.tags, record.metadata, record.text, space.name"
+    " record.expires, record.tags, record.metadata, record.text, record.valid_from,"
+    " record.valid_to, record.images, space.name"
     " from record cross join space on space.id = record.space"
 )
 """What a `RecordDecoder` reads; a `where` may follow. A cross join is never turned around."""
 
+VALUES: Final = (
+    "space, id, version, session, actor, namespace, kind, source, occurred, stored, updated,"
+    " expires, tags, metadata, text, valid_from, valid_to, images"
+)
+"""The columns of a record, but for its place: the space's id and `EncodedRecord.record`."""
+
 _INSERT_RECORD: Final = (
-    "insert into record (lane, seq, space, id, version, session, actor, namespace, kind, source,"
-    " occurred, stored, updated, expires, tags, metadata, text)"
-    " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    f"insert into record (lane, seq, {VALUES})"  # noqa: S608
+    " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _INSERT_HOT: Final = (
     "insert into hot (lane, seq, part, space, id, labels, numbers, vec, lex)"
@@ -70,6 +79,13 @@ class EncodedRecord(NamedTuple):
     record: _Row
     labels: str
     parts: tuple[tuple[_Row, bytes, bytes], ...]
+    replaces: EncodedRecord | None
+
+    @property
+    def version(self) -> int:
+        """The record's."""
+        found: int = self.record[1]
+        return found
 
 
 def encode(records: Sequence[IndexedRecord]) -> list[EncodedRecord]:
@@ -90,6 +106,7 @@ def _encode_one(
     session, actor, namespace = record.scope.session, record.actor, record.namespace
     occurred = to_micros(record.occurred_at)
     expires = None if record.expires_at is None else to_micros(record.expires_at)
+    valid = record.valid_from, record.valid_to
     labels = Labels(actor, session, namespace)
     if labels not in known:
         known[labels] = pack_labels(labels)
@@ -113,6 +130,8 @@ def _encode_one(
             tags_json(record.tags),
             metadata_json(record.metadata),
             record.text,
+            *(None if each is None else to_micros(each) for each in valid),
+            images_json(record.images),
         ),
         labels=known[labels],
         parts=tuple(
@@ -124,6 +143,9 @@ def _encode_one(
             )
             for number, (part, (norm, vec)) in enumerate(zip(item.parts, vectors, strict=True))
         ),
+        replaces=None
+        if item.replaces is None
+        else _encode_one(IndexedRecord(record=item.replaces, parts=()), [], known),
     )
 
 
@@ -227,7 +249,8 @@ class RecordDecoder:
             BackendError: The row is damaged.
         """
         _, record_id, version, session, actor, namespace, kind, source, *rest = row
-        occurred, stored, updated, expires, tags, metadata, text, space = rest
+        occurred, stored, updated, expires, tags, metadata, text, *rest = rest
+        valid_from, valid_to, images, space = rest
         return MemoryRecord(
             id=record_id,
             text=text,
@@ -244,6 +267,9 @@ class RecordDecoder:
             expires_at=None if expires is None else from_micros(expires),
             version=version,
             space=space,
+            valid_from=None if valid_from is None else from_micros(valid_from),
+            valid_to=None if valid_to is None else from_micros(valid_to),
+            images=parse_images(images),
         )
 
     def _scope_of(self, agent: str | None, session: str | None) -> Scope:

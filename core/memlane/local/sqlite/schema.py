@@ -149,7 +149,85 @@ def _packed(row: tuple[Any, ...]) -> tuple[Any, ...]:
     return lane, seq, part, space, record, labels, numbers, vec, lex
 
 
-MIGRATIONS: Final[tuple[Migration, ...]] = (_create, _pack)
+# A version has a record's columns and place; `kept` counts up as versions come. Of a shadow, rows
+# are those that `hot` will have: `shadowed` says whose are there, also of a record without parts.
+# A lane's expired records that were at most as late as `swept` are gone, though it did not change.
+_LIVED: Final = (
+    "alter table record add column valid_from integer",
+    "alter table record add column valid_to integer",
+    "alter table record add column images text not null default ''",
+    "alter table lane add column swept integer",
+    "create index record_expires on record (lane, expires) where expires is not null",
+    """
+    create table version (
+        lane integer not null,
+        seq integer not null,
+        kept integer not null,
+        id text not null,
+        version integer not null,
+        session text,
+        actor text,
+        namespace text not null,
+        kind text not null,
+        source text not null,
+        occurred integer not null,
+        stored integer not null,
+        updated integer not null,
+        expires integer,
+        space integer not null,
+        tags text not null,
+        metadata text not null,
+        text text not null,
+        valid_from integer,
+        valid_to integer,
+        images text not null,
+        primary key (lane, seq, kept)
+    ) without rowid
+    """,
+    """
+    create table shadow_space (
+        tenant text not null primary key,
+        name text not null,
+        dimensions integer not null
+    ) without rowid
+    """,
+    """
+    create table former_space (
+        tenant text not null,
+        name text not null,
+        primary key (tenant, name)
+    ) without rowid
+    """,
+    """
+    create table shadowed (
+        lane integer not null,
+        seq integer not null,
+        primary key (lane, seq)
+    ) without rowid
+    """,
+    """
+    create table shadow (
+        lane integer not null,
+        seq integer not null,
+        part integer not null,
+        id text not null,
+        labels text not null,
+        numbers blob not null,
+        vec blob not null,
+        lex blob not null,
+        primary key (lane, seq, part)
+    ) without rowid
+    """,
+)
+
+
+def _live(connection: sqlite3.Connection) -> None:
+    """Let records have a history and an end, and a tenant go to another embedding space."""
+    for statement in _LIVED:
+        connection.execute(statement)
+
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (_create, _pack, _live)
 """The n-th takes a file from version n to n + 1. Only ever appended to."""
 
 

@@ -6,7 +6,7 @@ import sqlite3
 from typing import Final
 
 from memlane.local.sqlite.failures import primary_code
-from memlane.types import Residue
+from memlane.receipts import Residue
 
 __all__ = ("scrub",)
 

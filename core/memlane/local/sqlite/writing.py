@@ -14,10 +14,13 @@ from memlane.local.sqlite.lanes import (
     find_lane,
     lanes_within,
     make_room,
+    mark_changed,
     register_space,
     space_of,
 )
+from memlane.local.sqlite.removing import remove, remove_vectors
 from memlane.local.sqlite.rows import EncodedRecord, encode, insert
+from memlane.local.sqlite.versions import drop_versions, keep_given, keep_stored
 from memlane.protocols import EmbeddingSpace, IndexedRecord
 from memlane.scope import Reach, Scope
 
@@ -28,7 +31,7 @@ T = TypeVar("T")
 Change: TypeAlias = Callable[[sqlite3.Connection], T]
 """Writes inside a transaction that others share; may be run again if that one was lost."""
 
-_FIND = "select id, seq, version from record where lane = ? and id in"
+_FIND = "select id, seq, version, session, expires from record where lane = ? and id in"
 _AT_ONCE = 500  # values of a statement; older SQLites take 999
 
 
@@ -54,18 +57,30 @@ def plan_upsert(
             check_version(item.id, version, expected_version, scope=scope)
         spaces = _spaces(connection, scope, encoded)
         lane, place = make_room(connection, scope, found, records=len(encoded) - len(have))
-        if have:
-            _remove(connection, lane, [seq for seq, _ in have.values()])
         placed: list[tuple[int, int, EncodedRecord]] = []
         for item in encoded:
             if item.id in have:
                 seq = have[item.id][0]
+                _go_on(connection, lane, seq, item)
             else:
                 seq, place = place, place + 1
+                if item.replaces is not None:
+                    space = spaces[item.replaces.space]
+                    keep_given(connection, lane, seq, space, item.replaces)
             placed.append((seq, spaces[item.space], item))
+        if have:
+            remove_vectors(connection, lane, [seq for seq, _ in have.values()])
         insert(connection, lane, placed)
 
     return change
+
+
+def _go_on(connection: sqlite3.Connection, lane: int, seq: int, item: EncodedRecord) -> None:
+    """Let a record's history take in what the record replaces, or end with another's."""
+    if item.replaces is not None:
+        keep_stored(connection, lane, seq)
+    elif item.version == 1:
+        drop_versions(connection, lane, seq)
 
 
 def _stored(
@@ -76,10 +91,13 @@ def _stored(
     found: dict[str, tuple[int, int]] = {}
     for at in range(0, len(encoded), _AT_ONCE):
         ids = [item.id for item in encoded[at : at + _AT_ONCE]]
-        marks = ", ".join("?" * len(ids))
-        rows = connection.execute(f"{_FIND} ({marks})", (lane.id, *ids))
-        found |= {record_id: (seq, version) for record_id, seq, version in rows}
+        rows = connection.execute(f"{_FIND} ({_marks(len(ids))})", (lane.id, *ids))
+        found |= {record_id: (seq, version) for record_id, seq, version, *_ in rows}
     return found
+
+
+def _marks(count: int) -> str:
+    return ", ".join("?" * count)
 
 
 def _spaces(
@@ -87,6 +105,8 @@ def _spaces(
 ) -> dict[str, int]:
     dimensions: dict[str, frozenset[int]] = {}
     for item in encoded:
+        if item.replaces is not None:
+            dimensions.setdefault(item.replaces.space, frozenset())
         dimensions[item.space] = dimensions.get(item.space, frozenset()) | item.dimensions
     return {name: space_of(connection, scope, name, dims) for name, dims in dimensions.items()}
 
@@ -107,28 +127,20 @@ def plan_delete(record_ids: Sequence[str], *, reach: Reach) -> Change[int]:
 def _delete_from(
     connection: sqlite3.Connection, lane: Lane, wanted: Sequence[str], reach: Reach
 ) -> int:
-    find = "select seq, session, expires from record where lane = ? and id = ?"
     now = None if reach.now is None else to_micros(reach.now)
     gone: list[int] = []
-    for record_id in wanted:
-        row = connection.execute(find, (lane.id, record_id)).fetchone()
-        if row is None:
-            continue
-        seq, session, expires = row
-        expired = now is not None and expires is not None and expires <= now
-        if not expired and (reach.any_session or session == reach.scope.session):
-            gone.append(seq)
+    for at in range(0, len(wanted), _AT_ONCE):
+        ids = wanted[at : at + _AT_ONCE]
+        rows = connection.execute(f"{_FIND} ({_marks(len(ids))})", (lane.id, *ids))
+        for _, seq, _, session, expires in rows.fetchall():
+            expired = now is not None and expires is not None and expires <= now
+            if not expired and (reach.any_session or session == reach.scope.session):
+                gone.append(seq)
     if gone:
-        _remove(connection, lane.id, gone)
-        connection.execute("update lane set changes = changes + 1 where id = ?", (lane.id,))
+        remove(connection, lane.id, gone)
+        mark_changed(connection, lane.id)
         drop_empty(connection, reach.scope, lane)
     return len(gone)
-
-
-def _remove(connection: sqlite3.Connection, lane: int, places: Sequence[int]) -> None:
-    rows = [(lane, seq) for seq in places]
-    connection.executemany("delete from hot where lane = ? and seq = ?", rows)
-    connection.executemany("delete from record where lane = ? and seq = ?", rows)
 
 
 def plan_space(space: EmbeddingSpace, *, scope: Scope) -> Change[None]:

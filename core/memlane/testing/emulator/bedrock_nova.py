@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from memlane.media import media_type_of
 from memlane.testing.emulator.bedrock_requests import Members, ModelAnswer, malformed
-from memlane.testing.emulator.bedrock_vectors import bytes_vector, text_vector, tokens
+from memlane.testing.emulator.bedrock_vectors import (
+    Vector,
+    bytes_vector,
+    picture_vector,
+    text_vector,
+    tokens,
+)
+from memlane.testing.pictures import words_of
 
 __all__ = ("nova_2",)
 
@@ -90,13 +98,16 @@ def _cut(value: str, mode: str) -> str:
 def _bytes(model: str, asked: Members, name: str, purpose: str, dimensions: int) -> ModelAnswer:
     allowed = {"image": ("detailLevel",), "video": ("embeddingMode",)}.get(name, ())
     given = asked.inner(name, ("format", "source", *allowed))
-    given.choice("format", _FORMATS[name])
+    form = given.choice("format", _FORMATS[name])
     if name == "image":
         given.choice("detailLevel", ("STANDARD_IMAGE", "DOCUMENT_IMAGE"), "STANDARD_IMAGE")
     source = given.inner("source", ("bytes", "s3Location"))
     if "s3Location" in source:
         raise malformed(f"{source.at('s3Location')}: the S3 object cannot be read")
     content = source.base64("bytes", _MOST_BYTES)
+    if name == "image":
+        vector = _picture(model, form, content, purpose, dimensions)
+        return ModelAnswer({"embeddings": [{"embeddingType": "IMAGE", "embedding": vector}]}, 0)
     kinds = [name.upper()]
     if name == "video":
         mode = given.choice("embeddingMode", _VIDEO_MODES)
@@ -109,3 +120,13 @@ def _bytes(model: str, asked: Members, name: str, purpose: str, dimensions: int)
         for kind in kinds
     ]
     return ModelAnswer({"embeddings": entries}, 0)
+
+
+def _picture(model: str, form: str, content: bytes, purpose: str, dimensions: int) -> Vector:
+    """Return a picture's vector: near a text that says what its comment says."""
+    if media_type_of(content) != f"image/{form}":
+        # That it is refused is sure, the words are not [?].
+        raise malformed(
+            f"#/singleEmbeddingParams/image/source/bytes: not an image of format {form}"
+        )
+    return picture_vector(model, content, words_of(content), dimensions, purpose)

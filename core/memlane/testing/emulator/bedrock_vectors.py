@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from memlane.stemming import stem
 
-__all__ = ("Vector", "bytes_vector", "text_vector", "tokens")
+__all__ = ("Vector", "bytes_vector", "picture_vector", "text_vector", "tokens")
 
 Vector = npt.NDArray[np.float32]
 
@@ -39,6 +39,7 @@ _SPREAD: Final = 16  # components each feature touches
 _GRAM, _GRAM_WEIGHT = 3, 0.2
 _FREQUENT_WEIGHT: Final = 0.1
 _OWN_WEIGHT: Final = 0.05  # sets texts of the same words apart
+_SEEN_WEIGHT: Final = 0.5  # a picture says more than its words: of the length of those
 _SHARED, _PURPOSE = 0.35, 0.1  # lengths of the dense parts, beside a text's own of one
 _LONG: Final = 2_000  # longer texts are not kept
 
@@ -77,6 +78,24 @@ def bytes_vector(model: str, content: bytes, dimensions: int, purpose: str = "")
         f"bytes {content[at : at + size].hex()}": 1.0 for at in range(0, max(1, len(content)), size)
     }
     return _made(model, features, dimensions, purpose)
+
+
+def picture_vector(
+    model: str, content: bytes, shows: str, dimensions: int, purpose: str = ""
+) -> Vector:
+    """Return the vector of a picture, in the model's space of texts: near what it shows.
+
+    Args:
+        model: As in `text_vector`.
+        content: The picture; no two have one vector.
+        shows: Words for what is to be seen, "" for nothing that has a word.
+        dimensions: Of the vector.
+        purpose: Turns the vector a little.
+    """
+    features = _text_features(shows) if shows else {}
+    length = math.sqrt(sum(weight * weight for weight in features.values())) or 1.0
+    own = blake2b(content, digest_size=16).hexdigest()
+    return _made(model, {**features, f"picture {own}": _SEEN_WEIGHT * length}, dimensions, purpose)
 
 
 def _text_features(text: str) -> dict[str, float]:

@@ -101,7 +101,7 @@ def test_what_may_be_sent_is_below_the_limit_in_any_script(name: str, tokens: in
 
 
 @pytest.mark.parametrize(
-    ("purpose", "told"), [("document", "GENERIC_INDEX"), ("query", "TEXT_RETRIEVAL")]
+    ("purpose", "told"), [("document", "GENERIC_INDEX"), ("query", "GENERIC_RETRIEVAL")]
 )
 def test_nova(purpose: str, told: str) -> None:
     """Documents are indexed and queries retrieve."""

@@ -51,7 +51,7 @@ class Cloud:
         self._made.append(made)
         return made
 
-    async def onboarded(self, scope: Scope = MINE, **options: Any) -> S3VectorsBackend:
+    async def onboarded(self, scope: Scope = MINE, /, **options: Any) -> S3VectorsBackend:
         """Return a backend whose tenant has an index, with nothing asked so far."""
         made = self.backend(**options)
         await made.onboard(scope=scope, space=SPACE)

@@ -194,19 +194,20 @@ async def test_words_alone_read_the_newest(cloud: Cloud, monkeypatch: pytest.Mon
 
 
 async def test_a_small_index_is_listed_in_one_request(cloud: Cloud) -> None:
-    """Counting costs a page of keys, and the records of one page."""
+    """Its records come along; those of later pages are read as they are then."""
     backend = await cloud.onboarded()
     await put(backend, *(indexed(make_record(f"r{n}", scope=MINE)) for n in range(90)))
     await cloud.asked()
     assert len(await read_all(backend, HERE, limit=1_000)) == 90
+    assert await cloud.asked() == {"ListVectors": 1}
+    assert len(await read_all(backend, HERE, limit=50)) == 90
     assert await cloud.asked() == {"ListVectors": 1, "GetVectors": 1}
 
 
 async def test_a_large_index_is_listed_in_segments(cloud: Cloud) -> None:
     """Complete, whatever the pages; the keys are listed once for all pages of a listing."""
     backend = await cloud.onboarded()
-    others = Scope("eve", tenant="acme")
-    for scope in (MINE, others):
+    for scope in (MINE, *(Scope(name, tenant="acme") for name in ("eve", "kim", "bob"))):
         items = [indexed(make_record(f"r{n:04}", scope=scope)) for n in range(700)]
         for at in range(0, len(items), 350):
             await put(backend, *items[at : at + 350])

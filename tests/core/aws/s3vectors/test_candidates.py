@@ -142,6 +142,35 @@ def test_what_only_nearly_fits_is_left_out(made: dict[str, Any], asked: dict[str
     assert len(_columns(*rows, query=query_for(unit(0), **asked))) == 1
 
 
+def test_scopes_are_shared_where_they_are_equal() -> None:
+    """The call's own, and that of the session before; never one that only resembles it."""
+    scopes = [SCOPE, SCOPE, *[replace(SCOPE, session=name) for name in ("one", "one", "two")]]
+    rows = [
+        row
+        for number, scope in enumerate(scopes)
+        for row in _rows(indexed(make_record(f"{number}", scope=scope)), first=number)
+    ]
+    records = _columns(*rows).records
+    assert records is not None
+    found = [record.scope for record in records]
+    assert found == scopes
+    assert found[0] is SCOPE
+    assert found[1] is SCOPE
+    assert found[3] is found[2]
+
+
+@pytest.mark.parametrize("name", ["user", "tenant", "agent", "session"])
+def test_a_record_that_says_it_is_anothers_keeps_saying_so(name: str) -> None:
+    """Under a key of this user's: whoever checks what comes back must see it."""
+    (row,) = _rows(indexed(make_record("a")))
+    payload = json.loads(row["metadata"]["payload"]) | {name: "somebody"}
+    flat = row["metadata"] | {"payload": json.dumps(payload)}
+    answer = [row | {"metadata": flat}]
+    records = candidates_of(answer, query_for(unit(0)), reach=HERE, older=False).records
+    assert records is not None
+    assert getattr(records[0].scope, name) == "somebody"
+
+
 def test_one_session_is_exact() -> None:
     """With one, only its records; without one, only those of none."""
     for mine, other in (

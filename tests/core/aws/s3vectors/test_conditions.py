@@ -15,6 +15,7 @@ from memlane.aws.s3vectors.conditions import MAX_CONSTRAINTS, wire_filter
 from memlane.aws.s3vectors.description import Description
 from memlane.errors import InvalidFilterError
 from memlane.filters import Filter, as_filter
+from memlane.layout import to_minutes
 from memlane.metadata import NON_FILTERABLE, record_fields, to_metadata
 from memlane.protocols import VectorQuery
 from memlane.scope import Reach, Scope
@@ -209,6 +210,8 @@ def test_times_are_told_apart_on_the_wire() -> None:
         Filter.gt("@stored_at", 100),
         Filter.lt("@occurred_at", 100),
         Filter.ne("@stored_at", 100),
+        Filter.gt("@valid_from", 100),
+        Filter.lt("@valid_to", 100),
     ):
         sent = _wire(query_for(unit(0), condition=condition), HERE)
         assert sent == wire_filter(
@@ -217,6 +220,23 @@ def test_times_are_told_apart_on_the_wire() -> None:
         )  # fmt: skip
     sent = _wire(query_for(unit(0), condition=Filter.gt("@stored_at", 100)), HERE)
     assert {"stored": {"$gt": 100}} in sent["$and"]
+
+
+@pytest.mark.parametrize("switches", UNKNOWNS)
+def test_what_was_true_then_is_let_through(switches: Switches) -> None:
+    """Whatever the service does with a time that a record does not have."""
+    minute = to_minutes(NOW)
+    then = Filter.and_(
+        Filter.or_(Filter.lte("@valid_from", minute), Filter.exists("@valid_from", False)),
+        Filter.or_(Filter.gt("@valid_to", minute), Filter.exists("@valid_to", False)),
+    )
+    condition = _wire(query_for(unit(0), condition=then), HERE)
+    ago, ahead = NOW - timedelta(days=1), NOW + timedelta(days=1)
+    for since, until in itertools.product((None, ago, ahead), (None, ago, ahead)):
+        record = replace(make_record("a"), valid_from=since, valid_to=until)
+        wanted = since is not ahead and until is not ago
+        assert then.matches(record_fields(record)) is wanted
+        assert _holds(condition, _flat(record), switches, OURS) is wanted
 
 
 @pytest.mark.parametrize("field", ["@kind", "@session"])

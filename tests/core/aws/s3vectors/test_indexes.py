@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 import anyio
+import orjson
 import pytest
 
 from core.aws.s3vectors.opened import ACME, BUCKET, MINE, OLDER, Cloud, cloud
@@ -20,7 +21,8 @@ from memlane.errors import (
     ValidationError,
 )
 from memlane.layout import tenant_code
-from memlane.protocols import EmbeddingSpace, SupportsAdmin, SupportsEnter, SupportsWarm
+from memlane.powers import SupportsAdmin, SupportsEnter, SupportsWarm
+from memlane.protocols import EmbeddingSpace
 from memlane.scope import Reach, Scope
 from memlane.testing.samples import (
     NOW,
@@ -59,7 +61,7 @@ async def test_onboarding_makes_an_index_once(cloud: Cloud) -> None:
     assert await backend.onboard(scope=MINE, space=SPACE) is True
     assert await backend.onboard(scope=MINE, space=SPACE) is False
     assert await cloud.keys() == {"memlane/space"}
-    index = backend._maker(MINE)
+    index = backend._doors.maker(MINE)
     assert index is not None
     told = (await index.call("GetIndex", {}))["index"]
     assert (told["dimension"], told["distanceMetric"]) == (SPACE.dimensions, "cosine")
@@ -96,7 +98,7 @@ async def test_users_can_have_indexes_of_their_own(cloud: Cloud) -> None:
     for user in ("ada", "eve"):
         await put(backend, indexed(make_record("a", user, scope=Scope(user, tenant="acme"))))
     assert len((await cloud.emulator.indexes())[BUCKET]) == 2
-    maker = backend._maker(MINE)
+    maker = backend._doors.maker(MINE)
     assert maker is not None
     assert set(maker.tags) == {"TenantID", "UserID"}
 
@@ -335,13 +337,58 @@ async def test_an_older_index_is_opened_with_one_warning(
 
 
 async def test_what_is_known_is_not_asked_again(cloud: Cloud) -> None:
-    """Two requests for a tenant's first call, none for those that follow."""
+    """One request for a tenant's first call, none for those that follow."""
     await cloud.onboarded()
     backend = cloud.backend()
     async with anyio.create_task_group() as group:
         for _ in range(30):
             group.start_soon(lambda: backend.ensure_index(scope=MINE, space=SPACE))
-    assert await cloud.asked() == {"GetIndex": 1, "GetVectors": 1}
+    assert await cloud.asked() == {"GetVectors": 1}
     await backend.ensure_index(scope=MINE, space=SPACE)
     await backend.query(query_for(unit(0)), reach=HERE)
     assert await cloud.asked() == {"QueryVectors": 1}
+
+
+@pytest.mark.parametrize("said", [None, {}, {"index": {}}, {"of": "memories/memory-eve"}])
+async def test_an_index_is_asked_where_its_note_does_not_say(
+    cloud: Cloud, said: dict[str, object] | None
+) -> None:
+    """A note of an earlier version, a damaged one, and one that came from another index."""
+    await cloud.onboarded()
+    index = cloud.backend()._index(MINE, "test")
+    note = (await index.get(["memlane/space"], data=True))[0]
+    content = orjson.loads(note["metadata"]["content"])
+    assert content["spaces"] == [SPACE.id]
+    content = {"spaces": content["spaces"]} if said is None else content | said
+    if said == {}:
+        del content["of"]
+    changed = {**note, "metadata": {"content": orjson.dumps(content).decode()}}
+    await index.put([orjson.dumps(changed)])
+    await cloud.asked()
+    await cloud.backend().ensure_index(scope=MINE, space=SPACE)
+    assert await cloud.asked() == {"GetIndex": 1, "GetVectors": 1}
+
+
+async def test_a_copied_note_vouches_for_no_other_index(cloud: Cloud) -> None:
+    """Whoever copies all vectors copies it too, into an index that may compare otherwise."""
+    await cloud.onboarded()
+    note = await cloud.backend()._index(MINE, "test").get(["memlane/space"], data=True)
+    eve = Scope("ada", tenant="eve")
+    await cloud.emulator.create_index(
+        BUCKET, "memory-eve", dimension=SPACE.dimensions, metric="euclidean"
+    )
+    await cloud.backend()._index(eve, "test").put([orjson.dumps(each) for each in note])
+    with pytest.raises(EmbeddingSpaceError, match="euclidean"):
+        await cloud.backend().ensure_index(scope=eve, space=SPACE)
+
+
+async def test_the_mode_of_an_index_is_not_noted(cloud: Cloud) -> None:
+    """It may change; who does not know it asks for the newer one with each query."""
+    await cloud.onboarded()
+    backend = cloud.backend()
+    await backend.ensure_index(scope=MINE, space=SPACE)
+    assert await backend.query(query_for(unit(0)), reach=HERE) is not None
+    known = backend._indexes.peek(backend._index(MINE, "test"))
+    assert known is not None
+    assert not known.is_enhanced
+    assert (known.dimension, known.is_older) == (SPACE.dimensions, False)

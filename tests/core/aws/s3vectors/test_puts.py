@@ -14,7 +14,7 @@ import pytest
 from core.aws.s3vectors.switchboard import CREDENTIALS, Switchboard, rejection, vector
 from memlane.aws.s3vectors import puts
 from memlane.aws.s3vectors.naming import IndexTarget
-from memlane.aws.s3vectors.puts import MAX_VECTORS, PutQueue
+from memlane.aws.s3vectors.puts import ENOUGH, MAX_VECTORS, PutQueue
 from memlane.errors import AccessDeniedError, MemlaneError, RequestRejectedError
 
 TARGET = IndexTarget("memories", "memory-acme")
@@ -140,6 +140,22 @@ async def test_a_full_request_waits_for_nobody() -> None:
     for place in range(3):
         await desk.answer(place)
     assert desk.outcomes() == ["stored"] * 3
+
+
+async def test_as_many_as_are_enough_wait_for_no_more() -> None:
+    """They go while there is room in flight; where there is none all that come go together."""
+    desk = Desk(flights=2)
+    await desk.put("first")
+    names = [f"k{n}" for n in range(3 * ENOUGH)]
+    for place, key in enumerate(names, 1):
+        await desk.put(key)
+        assert len(desk.board.sent) == (1 if place < ENOUGH else 2)
+    assert desk.board.keys == [["first"], names[:ENOUGH]]
+    await desk.answer(0)
+    assert desk.board.keys == [["first"], names[:ENOUGH], names[ENOUGH:]]
+    await desk.answer(1)
+    await desk.answer(2)
+    assert desk.outcomes() == ["stored"] * (1 + len(names))
 
 
 async def test_bytes_are_counted_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,7 +303,7 @@ async def _reject(desk: Desk, bad: Iterable[str], *, told: bool) -> None:
 )
 async def test_only_the_offender_is_refused(bad: set[str], *, told: bool) -> None:
     """A 400 of a shared request ends with those whose vectors it was for; the others store."""
-    desk = Desk()
+    desk = Desk(flights=1)
     await desk.put("first")
     for n in range(10):
         await desk.put(f"k{n}", f"more{n}")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -175,10 +176,25 @@ def test_too_heavy_a_record_is_refused_before_the_wire() -> None:
     for record, told in (
         (make_record("r1", "x" * 41_000), "its metadata has"),
         (make_record("r1", metadata={"k": "x" * 2_000}), "its filterable metadata has"),
+        # In bytes, whatever they are called by and whatever they say.
+        (make_record("r1", "\u3042" * 14_000), "its metadata has"),
+        (make_record("r1", metadata={"k": "\u3042" * 700}), "its filterable metadata has"),
+        (make_record("r1", metadata={"\u3042" * 700: "k"}), "its filterable metadata has"),
     ):
         with pytest.raises(ValidationError, match=told) as caught:
             _vectors(indexed(record))
         assert "xxx" not in str(caught.value)
+
+
+def test_nested_metadata_may_be_any_mapping() -> None:
+    """And comes back as what it says; what JSON cannot say is refused."""
+    nested = make_record("r1", metadata={"deep": {"k": MappingProxyType({"n": 1})}})
+    (found,) = _vectors(indexed(nested))
+    again = decoded(KEY, found["metadata"], tenant="acme")
+    assert again.metadata == {"deep": {"k": {"n": 1}}}
+    unsayable: Any = object()
+    with pytest.raises(ValidationError, match="JSON"):
+        _vectors(indexed(make_record("r1", metadata={"deep": {"k": unsayable}})))
 
 
 def test_a_lone_surrogate_is_refused_before_the_wire() -> None:

@@ -13,6 +13,7 @@ import pytest
 from core.aws.s3vectors.opened import ACME, BUCKET, MINE, Cloud, cloud
 from memlane import MemoryClient
 from memlane.aws.credentials import StaticCredentials, TenantCredentials
+from memlane.aws.s3vectors.records import first_of
 from memlane.errors import (
     AccessDeniedError,
     ConflictError,
@@ -24,7 +25,7 @@ from memlane.errors import (
 from memlane.layout import ulid
 from memlane.protocols import IndexedRecord, VectorBackend
 from memlane.scope import Reach, Scope
-from memlane.testing import HashingEmbedder
+from memlane.testing import FakeClock, HashingEmbedder
 from memlane.testing.samples import (
     NOW,
     SPACE,
@@ -53,6 +54,17 @@ def _fresh(number: int = 0, *, age: timedelta = timedelta(0), version: int = 1) 
 
 async def _upsert(backend: VectorBackend, *items: IndexedRecord) -> None:
     await backend.upsert(items, scope=MINE)
+
+
+async def test_records_of_one_moment_keep_their_order(cloud: Cloud) -> None:
+    """No two have the same, be they of one call or of two."""
+    backend = await cloud.onboarded(clock=FakeClock())
+    items = [indexed(make_record(f"r{n}", scope=MINE)) for n in range(6)]
+    await _upsert(backend, *items[:4])
+    await _upsert(backend, *items[4:])
+    there = await cloud.emulator.vectors(BUCKET, ACME)
+    firsts = [first_of(there[key].metadata or {}) for key in sorted(there) if "/r" in key]
+    assert firsts == [firsts[0] + n for n in range(6)]
 
 
 async def test_a_new_record_is_one_request(cloud: Cloud) -> None:

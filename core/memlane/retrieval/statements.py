@@ -1,0 +1,208 @@
+"""What a sentence says of itself: that something changed, that it is over, that it is only an idea.
+
+English, like the stop words: in other languages what is left is how near two texts are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias
+
+from memlane.lexical import words
+from memlane.patterns import lazy
+from memlane.windows import sentences
+
+__all__ = ("Statement", "about_the_past", "asks_of_then", "read_statement")
+
+_Says: TypeAlias = Literal["change", "now", "doubt", "denial"]
+_Phrases: TypeAlias = Mapping[str, str]
+
+_READ_CHARS: Final = 400  # of a long text; what it says of itself stands near its beginning
+_BARE_WORDS: Final = 4
+
+
+def _alone(told: str) -> dict[str, str]:
+    return dict.fromkeys(told.split(), "")
+
+
+# Each phrase under its first word, the rest as a pattern: most words begin none, and looking them
+# up takes a tenth of what one pattern of all phrases would.
+_CHANGE: Final[_Phrases] = MappingProxyType(
+    _alone(
+        "instead anymore moved became swapped renamed replaced switch switched "
+        "change changed nonsense misspoke"
+    )
+    | {
+        "any": "more|longer", "no": "longer", "not": "any ?more|any longer", "an": "update",
+        "what": "is new", "what's": "new",
+        "correct": "myself", "got": "(?:that|it) wrong", "i": "meant|was wrong", "mixed": "up",
+    }
+)  # fmt: skip
+_NOW: Final[_Phrases] = MappingProxyType(
+    _alone("now nowadays")
+    | {
+        "these": "days", "by": "now", "from": "now on", "different": "now",
+        "since": "last|yesterday|today|this|then",
+    }
+)  # fmt: skip
+_IDEA: Final[_Phrases] = MappingProxyType(
+    _alone(
+        "might could would should shall maybe perhaps if unless consider considers considered "
+        "considering tempted tempting someday"
+    )
+    | dict.fromkeys(("want", "wants", "wanted"), "to|me")
+    | dict.fromkeys(("plan", "plans", "planned", "planning"), "to")
+    | dict.fromkeys(("hope", "hopes", "hoped", "hoping"), "to")
+    | dict.fromkeys(("think", "thinking", "thought"), "of|about")
+    | dict.fromkeys(("dream", "dreams", "dreaming"), "of")
+    | dict.fromkeys(
+        ("nothing", "not", "isn't", "aren't", "haven't", "hasn't"),
+        r"(?:\w+ ){0,2}(?:settled|decided|confirmed|signed|sure|booked|fixed|tried)",
+    )
+    | {
+        "some": "day", "one": "day|of these days", "no": "answer yet", "waiting": "list",
+        "on": "trial", "saving": "for", "talk": "of|that", "about": "to",
+        "next": "time|year|month|week|spring|summer|autumn|fall|winter",
+        "going": r"to (?!the\b|a\b|my\b|our\b|school\b|work\b)",
+    }
+)  # fmt: skip
+_OVER: Final[_Phrases] = MappingProxyType(
+    _alone("ago formerly previous previously former childhood")
+    | dict.fromkeys(("my", "our"), "(?:very )?first")
+    | dict.fromkeys(("year", "years"), "before|earlier")
+    | {
+        "used": "to", "back": "in|then|when", "once": "wrote|was|had", "old": "days",
+        "as": r"an? (?:\w+ )?(?:child|kid|boy|girl|student|teenager|trainee|apprentice|baby|pupil)"
+        "|children",
+        "when": r"(?:i|we|he|she|they|the \w+) (?:was|were)",
+        "last": "year|month|summer|winter|spring|autumn",
+        "the": "other (?:year|month|summer|winter|spring|autumn)",
+        "before": "i|we|that|this|the", "at": "(?:school|university|college) (?:i|my|we)",
+        "in": "(?:my|our) (?:first|old|last|previous|twenties|thirties|forties|teens|youth)"
+        "|the old (?:days|house|flat|job)|(?:school|university|college) (?:i|my|we)",
+    }
+)  # fmt: skip
+_DENIAL: Final[_Phrases] = MappingProxyType(
+    _alone(
+        "not never nobody none nothing without refuse refuses refused cannot hardly neither nor no"
+    )
+)
+_OPENERS: Final = frozenset({"correction", "sorry", "news", "update"})
+
+_WORD: Final = lazy(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
+_REPLY: Final = lazy(
+    r"\W*(?:no|nope|nah|not any ?more|no longer|it was,? but|that (?:is|was) (?:old|wrong)|wrong"
+    r"|actually)\b(?!\s+(?:one|matter|idea|doubt|problem|more|way))",
+    re.IGNORECASE,
+)
+_ADDS: Final = lazy(
+    r"\b(?:also|besides|additionally|as well(?! as)|in addition)\b"
+    r"|\btoo\b(?=\s*(?:now\b|[.,;!?)]|$))",
+    re.IGNORECASE,
+)
+_OF_MINE: Final = lazy(r"\b(?:i|my|mine|me|we|our|ours|us)\b", re.IGNORECASE)
+_DIGIT: Final = lazy(r"\d")
+_PAST_QUESTION: Final = lazy(
+    r"\b(?:before|used? to|previous(?:ly)?|former(?:ly)?|earlier|originally|in the past|back then"
+    r"|at first|no longer|any ?more|(?<!how )(?<!years )old|ex)\b",
+    re.IGNORECASE,
+)
+_THEN: Final = lazy(r"\b(?:as of|back in|did|was|were|had)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a passage says of itself.
+
+    Args:
+        changes: It says that something is otherwise now, or was said wrongly.
+        only_now: It says so by no more than "now", which may be said of anything.
+        adds: It says that something holds besides, "too".
+        bare: It is a reply with little else than a value: what it is about was said before it.
+        doubts: Phrases by which it is only an idea, or is over.
+        negative: It denies.
+        numbers: It holds a digit.
+        sentences: How many it is.
+    """
+
+    changes: bool
+    only_now: bool
+    adds: bool
+    bare: bool
+    doubts: int
+    negative: bool
+    numbers: bool
+    sentences: int
+
+
+@cache
+def _phrases() -> Mapping[str, tuple[tuple[_Says, re.Pattern[str] | None], ...]]:
+    every: dict[str, list[tuple[_Says, re.Pattern[str] | None]]] = {}
+    tables: Iterable[tuple[_Says, _Phrases]] = (
+        ("change", _CHANGE),
+        ("now", _NOW),
+        ("doubt", _IDEA),
+        ("doubt", _OVER),
+        ("denial", _DENIAL),
+    )
+    for says, table in tables:
+        for first, rest in table.items():
+            pattern = re.compile(rf"\s+(?:{rest})\b", re.IGNORECASE) if rest else None
+            every.setdefault(first, []).append((says, pattern))
+    return {first: tuple(found) for first, found in every.items()}
+
+
+def read_statement(passage: str) -> Statement:
+    """Read what a passage says of itself; only its beginning, if it is long."""
+    text = passage[:_READ_CHARS].replace("\u2019", "'")
+    reply = _REPLY().match(text)
+    begin = reply.end() if reply else 0
+    known = _phrases()
+    said: dict[_Says, int] = {
+        "change": int(reply is not None), "now": 0, "doubt": 0, "denial": 0,
+    }  # fmt: skip
+    rest: list[str] = []
+    behind = begin
+    for found in _WORD().finditer(text, begin):
+        start, end = found.span()
+        if start < behind:
+            continue
+        word = found[0].lower()
+        for says, pattern in known.get(word, ()):
+            follows = pattern.match(text, end) if pattern else None
+            if pattern is None or follows:
+                said[says] += 1
+                # "No longer" tells of a change: that alone is no denial.
+                rest.append(text[behind:start])
+                behind = follows.end() if follows else end
+                break
+        else:
+            said["denial"] += word.endswith("n't")
+            # The month is written with a capital.
+            said["doubt"] += found[0] == "may"
+            said["change"] += word in _OPENERS and start <= begin + 2
+    left = "".join([*rest, text[behind:]])
+    return Statement(
+        changes=said["change"] + said["now"] > 0,
+        only_now=said["now"] > 0 and not said["change"],
+        adds=_ADDS().search(text, begin) is not None,
+        bare=reply is not None and len(words(left)) <= _BARE_WORDS and not _OF_MINE().search(left),
+        doubts=said["doubt"],
+        negative=said["denial"] > 0,
+        numbers=_DIGIT().search(text, begin) is not None,
+        sentences=sum(1 for _ in sentences(text)),
+    )
+
+
+def about_the_past(question: str) -> bool:
+    """Say whether a question is about what was, so that the newest is not what it wants."""
+    return _PAST_QUESTION().search(question) is not None
+
+
+def asks_of_then(question: str) -> bool:
+    """Say whether a question that names a time asks what held then, and not what is planned."""
+    return _THEN().search(question) is not None
