@@ -21,7 +21,7 @@ from memlane.testing.stateful import FaultyMemoryMachine, MemoryMachine
 # The same examples in every normal run; the campaign draws new ones and prints how to repeat them.
 NORMAL = settings(
     max_examples=50,  # of each machine over each kind of index: two hundred over real HTTP
-    stateful_step_count=20,
+    stateful_step_count=12,
     deadline=None,
     derandomize=True,
     database=None,
@@ -92,7 +92,7 @@ def test_any_order_of_verbs(opener: Opener) -> None:
 @pytest.mark.timeout(600)
 def test_verbs_that_fail(opener: Opener) -> None:
     """Calls that meet faults leave nothing torn, lost or untold."""
-    run_state_machine_as_test(any_fault(opener), settings=settings(NORMAL, stateful_step_count=12))
+    run_state_machine_as_test(any_fault(opener), settings=NORMAL)
 
 
 @pytest.mark.campaign

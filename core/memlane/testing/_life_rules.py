@@ -15,7 +15,7 @@ from memlane.testing._portable_rules import PortableRules
 from memlane.testing._tenant_rules import TenantRules
 from memlane.testing._version_rules import VersionRules
 from memlane.testing._writing_rules import WritingRules
-from memlane.types import RetrievalMode
+from memlane.types import RetrievalMode, Source
 from memlane.writing import UNSET
 
 __all__ = ("LifeRules",)
@@ -34,14 +34,16 @@ class LifeRules(WritingRules, VersionRules, PortableRules, TenantRules):
         target_=stored,
         said=st.lists(choices.texts(), min_size=2, max_size=2),
         others=choices.changes(),
+        source=st.sampled_from(("app", "assistant", "tool")),
         back=st.sampled_from((0, 1, 2, 2)),
         mode=st.sampled_from(("hybrid", "vector", "text")),
     )
-    def change_and_look_back(
+    def change_and_look_back(  # noqa: PLR0917 - hypothesis passes them by name
         self,
         target_: Target,
         said: list[str],
         others: dict[str, Any],
+        source: Source,
         back: int,
         mode: RetrievalMode,
     ) -> None:
@@ -49,7 +51,7 @@ class LifeRules(WritingRules, VersionRules, PortableRules, TenantRules):
         scope, everything = target_[0], choices.CONDITIONS[0]
         moments = [self.clock.now() - timedelta(days=1), self.clock.now()]
         for text in said:
-            self._rewrite(target_, text, others)
+            self._rewrite(target_, text, {"source": source, **others})
             moments.append(self.clock.now())
         for moment in moments:
             ago = moment - self.clock.now()

@@ -170,6 +170,24 @@ class VersionsSuite(BackendSuite):
                 if lies_within(mine, other, any_agent=any_agent, any_session=any_session)
             )
 
+    async def test_what_was_said_in_another_session_stays_there(
+        self, backend: VectorBackend
+    ) -> None:
+        """A record that an import took into another session has its past where that was."""
+        await versions_of(backend)
+        first, second = _told("a", 2)
+        moved = replace(second, scope=replace(SCOPE, session="tuesday"))
+        await change(backend, first, moved)
+        for scope, any_session, told in (
+            (moved.scope, True, [first.text]),
+            (moved.scope, False, []),
+            (SCOPE, True, [first.text]),
+            (SCOPE, False, []),  # the record itself is out of reach
+        ):
+            reach = Reach(scope=scope, any_agent=False, any_session=any_session, now=NOW)
+            found = await versions_of(backend, reach=reach)
+            assert [record.text for record in found] == told
+
     async def test_an_expired_record_has_no_past(self, backend: VectorBackend) -> None:
         """Its versions are out of reach with it; when they were to expire themselves is nothing."""
         await versions_of(backend)
