@@ -55,8 +55,8 @@ test-aws3: $(AWS3)/.dev ## The AWS part again, beside current langchain-aws and 
 test-clients: $(VENV)/.dev ## Other libraries, unchanged, against the emulator
 	$(PYTEST) -m clients tests/emulator
 
-test-all: $(VENV)/.dev ## The long campaigns too
-	$(PYTEST) -m "not aws" -n $(JOBS)
+test-all: $(VENV)/.dev ## The long campaigns too, each time with new random examples
+	$(PYTEST) -m "not aws" -n $(JOBS) --hypothesis-profile=search
 
 test-live: $(VENV)/.dev ## Against your AWS account: makes a bucket and deletes it, costs cents
 	MEMLANE_LIVE=1 $(PYTEST) -m aws -s tests/live

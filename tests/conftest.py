@@ -8,12 +8,19 @@ from types import ModuleType
 
 import pytest
 from blockbuster import BlockBuster
+from hypothesis import settings
 
 from memlane import MemoryClient
 from memlane.local import InMemoryBackend
 from memlane.testing import FakeClock, HashingEmbedder
 
 pytest_plugins = ["memlane.testing.emulator.fixtures"]
+
+# The gate draws the same examples each time, so that what passed once passes for everybody; the
+# campaigns of `make test-all` look for new ones (--hypothesis-profile=search).
+settings.register_profile("gate", derandomize=True)
+settings.register_profile("search", print_blob=True)
+settings.load_profile("gate")
 
 _OURS = ("memlane", "memlane_plain", "memlane_strands", "memlane_langchain")
 

@@ -35,6 +35,8 @@ _NOW = FakeClock().now()
 _TIMES = st.timedeltas(timedelta(days=-13_000), timedelta(days=8_000)).map(lambda by: _NOW + by)
 _PAST = st.timedeltas(timedelta(days=-13_000), timedelta()).map(lambda by: _NOW + by)
 _LATER = st.timedeltas(timedelta(microseconds=1), timedelta(days=9_000)).map(lambda by: _NOW + by)
+# A record is stored and then updated, a microsecond later each time: it must live that long.
+_ENDS = st.timedeltas(timedelta(seconds=1), timedelta(days=9_000)).map(lambda by: _NOW + by)
 _NEWS = st.builds(
     NewMemory,
     content=_TEXTS,
@@ -46,7 +48,7 @@ _NEWS = st.builds(
     tags=st.lists(st.text("ab\u00e9", min_size=1, max_size=3), max_size=3),
     actor=st.none() | _NAMES,
     occurred_at=st.none() | _TIMES,
-    expires_at=st.none() | _LATER,
+    expires_at=st.none() | _ENDS,
     source=st.sampled_from(["app", "user", "assistant", "tool", "import"]),
     valid_from=st.none() | _PAST,
     valid_to=st.none() | _LATER,
