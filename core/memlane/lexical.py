@@ -64,7 +64,8 @@ _ENDINGS: Final = frozenset({"s", "re", "ve", "ll", "d", "m"})
 _SHORTEST_PART: Final = 3  # of "o'brien" brien is a word, of "l'homme" homme
 _LONGEST_WORD: Final = 32  # longer runs are no English words: not stemmed, and not kept in memory
 _CACHE_SIZE: Final = 50_000
-_hashes: dict[str, int] = {}
+_known: dict[str, tuple[list[int], list[int]]] = {}
+"""For each run of letters the hashes of what it says, without its stop words and with them."""
 
 
 def _plain(text: str) -> str:
@@ -113,6 +114,12 @@ def _split(word: str) -> list[str]:
     return found + [each for other in _WORD().findall(word[at:]) for each in _spaced(other)]
 
 
+def _runs(text: str) -> list[str]:
+    plain = _plain(text)
+    found: list[str] = (_ASCII_WORD() if plain.isascii() else _WORD()).findall(plain)
+    return found
+
+
 def words(text: str) -> list[str]:
     """Return the words of a text: folded, without accents, stop words left out if others are.
 
@@ -120,28 +127,36 @@ def words(text: str) -> list[str]:
     qx7-4421, qx7 and 4421. Other compounds are their pieces: "well-known" gives well and known,
     but "U.S." us. Scripts without spaces give pairs of characters, a single character itself.
     """
-    plain = _plain(text)
-    runs: list[str] = (_ASCII_WORD() if plain.isascii() else _WORD()).findall(plain)
-    found = [piece for run in runs for piece in _split(run)]
+    found = [piece for run in _runs(text) for piece in _split(run)]
     telling = [word for word in found if word not in STOP_WORDS]
     return telling or found
 
 
 def _hash(word: str) -> int:
-    known = _hashes.get(word)
-    if known is None:
-        if len(word) > _LONGEST_WORD:
-            return zlib.crc32(word.encode("utf-8", "surrogatepass"))
-        known = zlib.crc32(stem(word).encode("utf-8", "surrogatepass"))
-        if len(_hashes) >= _CACHE_SIZE:
-            _hashes.clear()
-        _hashes[word] = known
-    return known
+    stemmed = word if len(word) > _LONGEST_WORD else stem(word)
+    return zlib.crc32(stemmed.encode("utf-8", "surrogatepass"))
+
+
+def _learned(run: str) -> tuple[list[int], list[int]]:
+    found = _split(run)
+    hashes = [_hash(word) for word in found]
+    pair = (
+        [hash_ for word, hash_ in zip(found, hashes, strict=True) if word not in STOP_WORDS],
+        hashes,
+    )
+    if len(run) <= _LONGEST_WORD:
+        if len(_known) >= _CACHE_SIZE:
+            _known.clear()
+        _known[run] = pair
+    return pair
 
 
 def terms(text: str) -> Terms:
     """Return uint32 hashes of the stems of a text's words, in order, repeats kept."""
-    return np.array([_hash(word) for word in words(text)], dtype=np.uint32)
+    known = _known.get
+    pairs = [known(run) or _learned(run) for run in _runs(text)]
+    telling = [each for pair in pairs for each in pair[0]]
+    return np.array(telling or [each for pair in pairs for each in pair[1]], dtype=np.uint32)
 
 
 def _hits(terms: Terms, wanted: Terms) -> tuple[Integers, Integers]:

@@ -39,6 +39,7 @@ _SENTENCE_END: Final = lazy(
     r"|[\u0964\u06d4\u3002\uff01\uff1f\uff61]++[\"'\u00bb\u2019\u201d\u300d\u300f)\]]*+"
     r"|\n)\s*+"
 )
+_STOP: Final = lazy("[.!?\u2026\u0964\u06d4\u3002\uff01\uff1f\uff61\n]")
 _WORD: Final = lazy(r"\S+")
 _JOINERS: Final = frozenset("\u200c\u200d")
 _SKIN_TONES: Final = range(0x1F3FB, 0x1F400)
@@ -83,6 +84,10 @@ def _cut(text: str, start: int, at: int) -> int:
 def _sentences(text: str, begin: int, finish: int) -> Iterable[_Span]:
     """Return the sentences of a text that neither begins nor ends with space."""
     at = begin
+    stop = _STOP().search(text, begin, finish)
+    if stop is None or stop.end() == finish:  # one sentence, as most memories are
+        yield begin, finish
+        return
     for match in _SENTENCE_END().finditer(text, begin, finish):
         end = match.end(1)
         while text[end - 1].isspace():  # before the end of a line

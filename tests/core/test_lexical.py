@@ -105,11 +105,11 @@ def test_the_cache_of_hashes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None
     """It forgets and goes on; runs too long to be words are never kept."""
     monkeypatch.setattr(lexical, "_CACHE_SIZE", 8)
     before = terms(" ".join(f"word{n}x" for n in range(50)))
-    assert len(lexical._hashes) <= 8
+    assert len(lexical._known) <= 8
     assert terms(" ".join(f"word{n}x" for n in range(50))).tolist() == before.tolist()
     run = "x" * 5_000
     assert terms(run).tolist() == [zlib.crc32(run.encode())]
-    assert run not in lexical._hashes
+    assert run not in lexical._known
 
 
 Rows = list[list[int]]

@@ -23,6 +23,7 @@ _NAMES = (
 _MONTHS = {
     form: number for number, name in enumerate(_NAMES, start=1) for form in (name, name[:3])
 } | {"sept": 9}
+_HINTS = (*(name[:3] for name in _NAMES), "19", "20")  # without one of them no time is named
 _MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
 _YEAR = r"(?:19|20)\d\d"
 _ISO = lazy(rf"\b({_YEAR})-(0[1-9]|1[0-2])(?:-(\d\d))?\b")
@@ -120,5 +121,8 @@ def named_period(
         latest: The last moment remembered; a month without a year is the one before it.
         names: Words, in lower case, that are somebody's name here: alone they are no month.
     """
+    lowered = question.lower()
+    if not any(hint in lowered for hint in _HINTS):
+        return None
     period = _explicit(question, latest, names)
     return None if period is None else (to_minutes(period[0]), to_minutes(period[1]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -49,13 +48,9 @@ def nearest(
         similarities = np.array([similarity for similarity, _, _ in found], dtype=np.float32)
         relevant = relevance(similarities, np.zeros_like(similarities), calibration).tolist()
     return [
-        Place(row, similarity, similarity, share, _features(similarity))
+        Place(row, similarity, similarity, share, {"similarity": similarity} if similarity else {})
         for (similarity, _, row), share in zip(found, relevant, strict=True)
     ]
-
-
-def _features(similarity: float) -> MappingProxyType[str, float]:
-    return MappingProxyType({"similarity": similarity} if similarity else {})
 
 
 def _best_parts(order: list[int], near: list[float]) -> Iterator[tuple[int, float]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -66,6 +66,28 @@ def weights_for(mode: RetrievalMode) -> Weights:
     return {"hybrid": HYBRID, "vector": _VECTOR, "text": _TEXT}[mode]
 
 
+class _Shares(Mapping[str, float]):
+    """What of a score is due to each feature: made for the few places that are read."""
+
+    __slots__ = ("_at", "_columns")
+
+    def __init__(self, columns: Sequence[tuple[str, Sequence[float]]], at: int) -> None:
+        self._columns = columns
+        self._at = at
+
+    def __getitem__(self, name: str) -> float:
+        for each, shares in self._columns:
+            if each == name and shares[self._at]:
+                return shares[self._at]
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, shares in self._columns if shares[self._at])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 class Place(NamedTuple):
     """A record's place in an answer: the row of its best part, and what it earned."""
 
@@ -100,24 +122,14 @@ class Ranked:
         """Return a place for each record, with plain numbers."""
         relevance = [None] * len(self.rows) if self.relevance is None else self.relevance.tolist()
         columns = [(name, share.tolist()) for name, share in self.features.items()]
-        return [
-            Place(
-                row,
-                score,
-                similarity,
-                relevant,
-                MappingProxyType({name: share[at] for name, share in columns if share[at]}),
-            )
-            for at, (row, score, similarity, relevant) in enumerate(
-                zip(
-                    self.rows.tolist(),
-                    self.scores.tolist(),
-                    self.similarity.tolist(),
-                    relevance,
-                    strict=True,
-                )
-            )
-        ]
+        found = zip(
+            self.rows.tolist(),
+            self.scores.tolist(),
+            self.similarity.tolist(),
+            relevance,
+            strict=True,
+        )
+        return [Place(*place, _Shares(columns, at)) for at, place in enumerate(found)]
 
 
 def period_of(question: Question, occurred: Integers) -> tuple[int, int] | None:

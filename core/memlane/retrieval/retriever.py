@@ -6,6 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import anyio
@@ -305,7 +306,7 @@ def _match(place: Place, seen: Seen, mode: RetrievalMode) -> Match:
         similarity=None if mode == "text" else place.similarity,
         passage=seen.passage,
         relevance=place.relevance,
-        features=place.features,
+        features=MappingProxyType(dict(place.features)),
         label=seen.label,
     )
 

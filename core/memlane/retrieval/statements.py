@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate, pairwise
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
@@ -92,13 +93,16 @@ _DENIAL: Final[_Phrases] = MappingProxyType(
     )
 )
 _OPENERS: Final = frozenset({"correction", "sorry", "news", "update"})
+_SAYING: Final = _OPENERS | {"may"}  # by themselves, in some places
 
-_WORD: Final = lazy(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
+_WORD: Final = lazy(r"([^\W\d_]+(?:'[^\W\d_]+)*)")
 _REPLY: Final = lazy(
     r"\W*(?:no|nope|nah|not any ?more|no longer|it was,? but|that (?:is|was) (?:old|wrong)|wrong"
     r"|actually)\b(?!\s+(?:one|matter|idea|doubt|problem|more|way))",
     re.IGNORECASE,
 )
+# The words without which a text adds nothing: most texts have none and need not be searched.
+_ADDING: Final = frozenset({"also", "besides", "additionally", "well", "addition", "too"})
 _ADDS: Final = lazy(
     r"\b(?:also|besides|additionally|as well(?! as)|in addition)\b"
     r"|\btoo\b(?=\s*(?:now\b|[.,;!?)]|$))",
@@ -140,6 +144,21 @@ class Statement:
 
 
 @cache
+def _beginnings() -> Mapping[str, str]:
+    """Return the letters with which a phrase goes on after its first word; all, if it may end."""
+    every: dict[str, str] = dict.fromkeys(_SAYING, "")
+    for table in (_CHANGE, _NOW, _IDEA, _OVER, _DENIAL):
+        for first, rest in table.items():
+            plain = re.sub(r"\\[bs]", " ", rest)
+            if not rest or plain.startswith("(?:\\") or every.get(first) == "":
+                every[first] = ""
+                continue
+            letters = {word[0] for word in re.findall(r"[a-z]+", plain.replace("\\w", " "))}
+            every[first] = "".join({*every.get(first, ""), *letters})
+    return every
+
+
+@cache
 def _phrases() -> Mapping[str, tuple[tuple[_Says, re.Pattern[str] | None], ...]]:
     every: dict[str, list[tuple[_Says, re.Pattern[str] | None]]] = {}
     tables: Iterable[tuple[_Says, _Phrases]] = (
@@ -161,17 +180,54 @@ def read_statement(passage: str) -> Statement:
     text = passage[:_READ_CHARS].replace("\u2019", "'")
     reply = _REPLY().match(text)
     begin = reply.end() if reply else 0
-    known = _phrases()
+    # What is between words and words in turn: the words have the odd places.
+    pieces = _WORD().split(text[begin:])
+    found = [piece.lower() for piece in pieces[1::2]]
     said: dict[_Says, int] = {
         "change": int(reply is not None), "now": 0, "doubt": 0, "denial": 0,
     }  # fmt: skip
+    left = _without_phrases(text, begin, pieces, found, said)
+    return Statement(
+        changes=said["change"] + said["now"] > 0,
+        only_now=said["now"] > 0 and not said["change"],
+        adds=not _ADDING.isdisjoint(found) and _ADDS().search(text, begin) is not None,
+        bare=reply is not None and len(words(left)) <= _BARE_WORDS and not _OF_MINE().search(left),
+        doubts=said["doubt"],
+        negative=said["denial"] > 0,
+        numbers=_DIGIT().search(text, begin) is not None,
+        sentences=sum(1 for _ in sentences(text)),
+    )
+
+
+def _without_phrases(
+    text: str, begin: int, pieces: list[str], found: list[str], said: dict[_Says, int]
+) -> str:
+    """Count what the phrases of a text say, and return the text without them.
+
+    Args:
+        text: All of it.
+        begin: Where it is read from.
+        pieces: The text from there on, cut at words.
+        found: The words, in small letters.
+        said: Counts by what is said.
+    """
+    goes_on = _beginnings().get
+    telling = [
+        at
+        for at, (word, after) in enumerate(pairwise([*found, " "]))
+        if ((letters := goes_on(word)) is not None and (not letters or after[0] in letters))
+        or "n't" in word
+    ]
+    if not telling:
+        return text[begin:]
+    known = _phrases()
+    ends = [*accumulate(map(len, pieces), initial=begin)]
     rest: list[str] = []
     behind = begin
-    for found in _WORD().finditer(text, begin):
-        start, end = found.span()
+    for at in telling:
+        start, end, word = ends[2 * at + 1], ends[2 * at + 2], found[at]
         if start < behind:
             continue
-        word = found[0].lower()
         for says, pattern in known.get(word, ()):
             follows = pattern.match(text, end) if pattern else None
             if pattern is None or follows:
@@ -183,19 +239,9 @@ def read_statement(passage: str) -> Statement:
         else:
             said["denial"] += word.endswith("n't")
             # The month is written with a capital.
-            said["doubt"] += found[0] == "may"
+            said["doubt"] += text[start:end] == "may"
             said["change"] += word in _OPENERS and start <= begin + 2
-    left = "".join([*rest, text[behind:]])
-    return Statement(
-        changes=said["change"] + said["now"] > 0,
-        only_now=said["now"] > 0 and not said["change"],
-        adds=_ADDS().search(text, begin) is not None,
-        bare=reply is not None and len(words(left)) <= _BARE_WORDS and not _OF_MINE().search(left),
-        doubts=said["doubt"],
-        negative=said["denial"] > 0,
-        numbers=_DIGIT().search(text, begin) is not None,
-        sentences=sum(1 for _ in sentences(text)),
-    )
+    return "".join([*rest, text[behind:]])
 
 
 def about_the_past(question: str) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -240,8 +239,11 @@ class _Judge:
         if sure < _ENOUGH or sure + self._contrast(newer, older) < _ENOUGH:
             return False
         # A bare reply names nothing: it is about what was said before it.
-        return self._statement(newer).bare or not self._things(newer).apart(
-            self._things(older), said=self._words(older), asked=self._asked
+        if self._statement(newer).bare:
+            return True
+        mine, known = self._things(newer), self._words(older) | self._asked
+        return mine.named <= known or not mine.apart(
+            self._things(older), known=known, asked=self._asked
         )
 
     def _told(self, newer: int, older: int, *, near: float, heard: float) -> float:
@@ -317,8 +319,12 @@ def _moved(line: list[Place], takes: Mapping[int, Sequence[int]], judge: _Judge)
     at = 0
     while at < len(line):
         place = line[at]
+        takers = takes.get(place.row)
+        if takers is None:
+            at += 1
+            continue
         below = {one.row: where for where, one in enumerate(line) if where > at}
-        heirs = [row for row in takes.get(place.row, ()) if row in below]
+        heirs = [row for row in takers if row in below]
         if not heirs:
             at += 1
             continue
@@ -332,4 +338,4 @@ def _moved(line: list[Place], takes: Mapping[int, Sequence[int]], judge: _Judge)
 
 def _changed(place: Place, reason: str, share: float) -> Place:
     reasons = {**place.features, reason: place.features.get(reason, 0.0) + share}
-    return place._replace(score=place.score + share, features=MappingProxyType(reasons))
+    return place._replace(score=place.score + share, features=reasons)

@@ -7,9 +7,9 @@ value is new, and not the thing.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from memlane.lexical import STOP_WORDS, terms
@@ -49,21 +49,39 @@ _PEOPLE: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+class _Name(NamedTuple):
+    sort: str
+    words: list[str]
+
+
 class Things:
-    """What a statement names, as hashes of words.
+    """What a statement names, as hashes of words; each is made when it is asked for.
 
     Args:
-        named: All words of the names.
-        people: Those that say whose a thing is.
-        kinds: For each name what sort of thing it is, and all of its words.
+        names: The names.
+        people: Words that say whose a thing is.
     """
 
-    named: frozenset[int]
-    people: frozenset[int]
-    kinds: tuple[tuple[frozenset[int], frozenset[int]], ...]
+    def __init__(self, names: Sequence[_Name], people: Sequence[str]) -> None:
+        self._names = names
+        self._people = people
 
-    def apart(self, older: Things, *, said: frozenset[int], asked: frozenset[int]) -> bool:
+    @cached_property
+    def named(self) -> frozenset[int]:
+        """All words of the names."""
+        return _hashes(word for name in self._names for word in name.words)
+
+    @cached_property
+    def people(self) -> frozenset[int]:
+        """Those that say whose a thing is."""
+        return _hashes(self._people)
+
+    @cached_property
+    def kinds(self) -> Sequence[tuple[frozenset[int], frozenset[int]]]:
+        """For each name what sort of thing it is, and all of its words."""
+        return [(_hashes([name.sort]), _hashes(name.words)) for name in self._names]
+
+    def apart(self, older: Things, *, known: frozenset[int], asked: frozenset[int]) -> bool:
         """Say whether these are other things than those of an older statement.
 
         What neither the older one nor the question names is foreign. It is another thing if the
@@ -73,10 +91,9 @@ class Things:
 
         Args:
             older: Things of the older statement.
-            said: All words of the older statement.
+            known: All words of the older statement and of the question.
             asked: All words of the question.
         """
-        known = said | asked
         if self.named <= known:
             return False
         if (older.named & asked) - self.named or self.people - known:
@@ -85,17 +102,13 @@ class Things:
         return any(sort in sorts and words - known for sort, words in self.kinds)
 
 
-class _Name(NamedTuple):
-    sort: str
-    words: list[str]
-
-
 class _Reader:
     """Goes through the words of a statement; names begin where somebody owns or points."""
 
     def __init__(self) -> None:
         self.names: list[_Name] = []
         self.people: list[str] = []
+        self.idle = False  # after the verb, and within no name: only an owner begins one
         self._words: list[str] = []
         self._sort = ""
         self._left = 0  # words that the name may still have
@@ -103,17 +116,16 @@ class _Reader:
         self._subject = True  # before the verb
         self._first = True
 
-    def read(self, token: str, after: str) -> None:
-        """Take the next word, given the one after it in small letters."""
-        word = token.lower()
+    def read(self, token: str, word: str, after: str) -> None:
+        """Take the next word, also in small letters, given the one after it in those."""
         base = word.removesuffix("'s")
         if word in _MINE or (word in _THESE and self._subject):
             self._begin()
         elif word in _JOINS:
             self._joined = bool(self._words)
         elif word in _VERBS or word in _SPEAKERS or (self._words and _acts(word, after)):
-            self.end()
             self._subject = False
+            self.end()
         elif base in _TIMES:
             return  # may stand before and within any name
         elif base in STOP_WORDS or not word[0].isalpha():
@@ -126,12 +138,14 @@ class _Reader:
         if not self._joined:
             self.end()
         self._left = _LONGEST
+        self.idle = False
 
     def end(self) -> None:
         """End the name that is being read, if there is one."""
         if self._words:
             self.names.append(_Name(self._sort, self._words))
         self._words, self._sort, self._left, self._joined = [], "", 0, False
+        self.idle = not self._subject
 
     def _name(self, token: str, base: str, after: str, *, owner: bool) -> None:
         # A sentence begins with a capital whatever its first word is.
@@ -142,6 +156,7 @@ class _Reader:
             return
         self._left = _LONGEST if owner else (self._left or _LONGEST) - 1
         self._words.append(base)
+        self.idle = False
         if not self._joined:
             self._sort = base
         if owner or base in _PEOPLE:
@@ -150,16 +165,14 @@ class _Reader:
 
 def read_things(passage: str) -> Things:
     """Read which things a passage names; only its beginning, if it is long."""
-    tokens = _TOKEN().findall(passage[:_READ_CHARS].replace("\u2019", "'"))
+    tokens: list[str] = _TOKEN().findall(passage[:_READ_CHARS].replace("\u2019", "'"))
+    lowered = pairwise([*(token.lower() for token in tokens), "."])
     reader = _Reader()
-    for token, after in itertools.pairwise([*tokens, "."]):
-        reader.read(token, after.lower())
+    for token, (word, after) in zip(tokens, lowered, strict=True):
+        if not reader.idle or word in _MINE or word.endswith("'s"):
+            reader.read(token, word, after)
     reader.end()
-    return Things(
-        named=_hashes(word for name in reader.names for word in name.words),
-        people=_hashes(reader.people),
-        kinds=tuple((_hashes([name.sort]), _hashes(name.words)) for name in reader.names),
-    )
+    return Things(reader.names, reader.people)
 
 
 def _acts(word: str, after: str) -> bool:
