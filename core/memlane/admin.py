@@ -6,8 +6,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
+from memlane.calls import Call
 from memlane.cursors import decode_cursor, encode_cursor
-from memlane.errors import BackendError, ScopeError, TenantNotOnboardedError, naming
+from memlane.errors import BackendError, ScopeError, TenantNotOnboardedError
 from memlane.limits import check_limit
 from memlane.powers import SupportsAdmin, SupportsReembed, SupportsTenants
 from memlane.protocols import Clock, Embedder, EmbeddingSpace, VectorBackend
@@ -24,10 +25,6 @@ _MOST_USERS = 1_000
 _HARMLESS = frozenset({"onboard", "sweep"})  # these may as well be done for all of a tenant's users
 
 
-def _nothing(scope: Scope) -> None:
-    del scope
-
-
 class TenantAdmin:
     """One tenant's administration, made by `MemoryClient.admin`.
 
@@ -37,6 +34,7 @@ class TenantAdmin:
         space: The embedding space new records are stored in.
         clock: When it is.
         tenancy: The client's.
+        call: Begins a call of a verb, which is then in its errors, its receipt and its span.
         changed: Told of a scope whose tenant (or user, with an index for each) was forgotten or
             taken to another embedding space: what the client knew of it holds no longer.
     """
@@ -49,12 +47,14 @@ class TenantAdmin:
         space: EmbeddingSpace,
         clock: Clock,
         tenancy: Tenancy,
-        changed: Callable[[Scope], object] = _nothing,
+        call: Callable[[str, Scope], Call],
+        changed: Callable[[Scope], object],
     ) -> None:
         self._backend = backend
         self._space = space
         self._clock = clock
         self._tenancy: Tenancy = tenancy
+        self._call = call
         self._changed = changed
         self._scope = check_tenancy(Scope(_ANYBODY, tenant=tenant), tenancy, operation="admin")
 
@@ -73,7 +73,7 @@ class TenantAdmin:
             Whether it was made now; False where it was there, and where nothing is to be made.
         """
         scope = self._of(user, "onboard")
-        with naming("onboard", scope):
+        with self._call("onboard", scope):
             if isinstance(self._backend, SupportsAdmin):
                 return await self._backend.onboard(scope=scope, space=self._space)
             await self._backend.ensure_index(scope=scope, space=self._space)
@@ -94,7 +94,7 @@ class TenantAdmin:
             BackendError: The backend cannot look through a whole tenant.
         """
         scope = self._of(user, "users")
-        with naming("users", scope):
+        with self._call("users", scope):
             check_limit(limit, most=_MOST_USERS)
             place = decode_cursor(cursor, scope=scope, namespace=_USERS, condition=None)
             page = await self._tenants().users(scope=scope, cursor=place, limit=limit)
@@ -111,7 +111,7 @@ class TenantAdmin:
             BackendError: The backend cannot look through a whole tenant.
         """
         scope = self._of(user, "stats")
-        with naming("stats", scope):
+        with self._call("stats", scope):
             return await self._tenants().stats(scope=scope, now=self._clock.now())
 
     async def sweep(self, *, user: str | None = None) -> int:
@@ -126,7 +126,7 @@ class TenantAdmin:
             BackendError: The backend cannot look through a whole tenant.
         """
         scope = self._of(user, "sweep")
-        with naming("sweep", scope):
+        with self._call("sweep", scope):
             if not isinstance(self._backend, SupportsAdmin):
                 self._refuse("nothing needs to be done: expired records are in nobody's reach")
             return await self._backend.sweep(scope=scope, now=self._clock.now())
@@ -144,7 +144,7 @@ class TenantAdmin:
             BackendError: The backend cannot look through a whole tenant.
         """
         scope = self._of(user, "forget_tenant")
-        with naming("forget_tenant", scope):
+        with self._call("forget_tenant", scope):
             tenants = self._tenants()
             try:
                 return await tenants.forget_tenant(scope=scope)
@@ -165,7 +165,7 @@ class TenantAdmin:
             BackendError: The backend cannot do it.
         """
         scope = self._of(user, "plan_reembed")
-        with naming("plan_reembed", scope):
+        with self._call("plan_reembed", scope):
             return await plan_reembed(
                 self._backend, self._reembedding(), embedder, scope=scope, now=self._clock.now()
             )
@@ -194,7 +194,7 @@ class TenantAdmin:
             BackendError: The backend cannot do it.
         """
         scope = self._of(user, "reembed")
-        with naming("reembed", scope):
+        with self._call("reembed", scope):
             shadows, now = self._reembedding(), self._clock.now()
             if isinstance(self._backend, SupportsAdmin):
                 # What nobody will read need not be paid for. An index may be missing because an
@@ -218,7 +218,7 @@ class TenantAdmin:
             False when nobody had begun.
         """
         scope = self._of(user, "abandon_reembed")
-        with naming("abandon_reembed", scope):
+        with self._call("abandon_reembed", scope):
             return await self._reembedding().abandon_reembed(scope=scope)
 
     def _tenants(self) -> SupportsTenants:

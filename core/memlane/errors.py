@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -49,7 +47,6 @@ __all__ = (
     "UnavailableError",
     "ValidationError",
     "hashed_user",
-    "naming",
 )
 
 # One key per process: the hash lets two log lines be matched, and tells nobody else who it was.
@@ -310,15 +307,3 @@ class PartialWriteError(MemlaneError):
     def anew(self) -> Self:
         """Return the same error for another caller, about nobody's memory yet."""
         return type(self)(self.reason, stored=self.stored, remedy=self.remedy)
-
-
-@contextmanager
-def naming(operation: str, scope: Scope) -> Generator[None]:
-    """Let errors from within say which verb was asked for, whatever that called in turn."""
-    try:
-        yield
-    except MemlaneError as error:
-        error.operation = operation
-        if error.scope is None:
-            error.scope = scope
-        raise

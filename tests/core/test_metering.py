@@ -8,7 +8,14 @@ from collections.abc import Callable
 import anyio
 import pytest
 
-from memlane import CallReceipt, MemoryClient, NewMemory, NotFoundError, Scope
+from memlane import (
+    CallReceipt,
+    InvalidCursorError,
+    MemoryClient,
+    NewMemory,
+    NotFoundError,
+    Scope,
+)
 from memlane.local import InMemoryBackend
 from memlane.metering import Meter, current, last_receipt
 from memlane.prices import Prices, TenantCosts
@@ -54,6 +61,26 @@ async def test_a_verb_that_calls_another_is_one_call() -> None:
     assert [each.operation for each in told] == ["store", "context"]
     assert [record.text async for record in client.iterate(scope=ADA)] == ["tea"]
     assert [each.operation for each in told[2:]] == ["iterate"]
+
+
+async def test_what_is_done_for_a_tenant_is_a_call_too() -> None:
+    """With a receipt of its own, whatever it embeds and looks at."""
+    told: list[CallReceipt] = []
+    client = a_client(told.append)
+    await client.store("tea", scope=ADA)
+    admin = client.admin("acme")
+    await admin.users()
+    await admin.stats()
+    await admin.reembed(HashingEmbedder(dimensions=32))
+    with pytest.raises(InvalidCursorError):
+        await admin.users(cursor="edited")
+    await admin.forget_tenant()
+    assert [each.operation for each in told[1:]] == [
+        "users", "stats", "reembed", "users", "forget_tenant",
+    ]  # fmt: skip
+    assert [each.embedded for each in told[1:]] == [0, 0, 1, 0, 0]
+    assert [each.failed for each in told[1:]] == [None, None, None, "InvalidCursorError", None]
+    assert {each.tenant for each in told} == {"acme"}
 
 
 async def test_a_failure_is_named_and_its_text_is_not() -> None:

@@ -168,6 +168,7 @@ class MemoryClient(Storing, Recalling, Keeping):
             space=self.space,
             clock=self._clock,
             tenancy=self._tenancy,
+            call=self._call,
             changed=self._unlearn,
         )
 
