@@ -44,6 +44,10 @@ _LETTER: Final = (
     r"(?:[^\W_]|[\u0900-\u0963\u0966-\u0dff\u0e00-\u0e3e\u0e40-\u0e4e\u0e50-\u0eff\u0f71-\u0fbc"
     r"\u1000-\u1049\u1050-\u109f\u1780-\u17d3\u17dc-\u17ff\u3099\u309a])"
 )
+_PARTED: Final = bytes(
+    ord(char) if char.isalnum() or char in "'-./:_" else ord(" ") for char in map(chr, range(128))
+) + bytes(128)
+"""What of ASCII stands in words as it is; all else is space between them."""
 _WORD: Final = lazy(rf"{_LETTER}+(?:['\-./:_\u2010]{_LETTER}+)*")
 _JOINTS: Final = lazy(r"[\-./:_\u2010]")
 # Marks of Latin, Greek, Cyrillic, Hebrew and Arabic letters, and what has no width of its own.
@@ -102,7 +106,11 @@ def _spaced(word: str) -> list[str]:
 
 
 def _split(word: str) -> list[str]:
-    if word.isascii() or not _UNSPACED().search(word):
+    if word.isascii():
+        if word.isalnum():
+            return [word]
+        return [each for run in _ASCII_WORD().findall(word) for each in _spaced(run)]
+    if not _UNSPACED().search(word):
         return _spaced(word)
     found: list[str] = []
     at = 0
@@ -116,7 +124,10 @@ def _split(word: str) -> list[str]:
 
 def _runs(text: str) -> list[str]:
     plain = _plain(text)
-    found: list[str] = (_ASCII_WORD() if plain.isascii() else _WORD()).findall(plain)
+    if plain.isascii():
+        # What stands between two spaces may have signs around it still: `_split` sees to that.
+        return plain.encode().translate(_PARTED).decode().split()
+    found: list[str] = _WORD().findall(plain)
     return found
 
 

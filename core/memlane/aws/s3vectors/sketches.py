@@ -27,10 +27,10 @@ def sketch_of(vector: Vector) -> bytes:
 
     It is empty where that much of a vector says nothing.
     """
-    head = vector[:COMPONENTS]
-    with np.errstate(over="ignore"):
-        square = float(np.dot(head, head))
-    if not 0.0 < square < math.inf:
+    # In float64 no sum of squares overflows or vanishes, whatever the vector's length.
+    head = vector[:COMPONENTS].astype(np.float64)
+    square = float(head.dot(head))
+    if not square > 0.0:
         return b""
     # By its own length no component can be more than one, so none is cut off.
     return (head * (_MOST / math.sqrt(square))).astype(np.int8).tobytes()
