@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -48,9 +49,13 @@ def nearest(
         similarities = np.array([similarity for similarity, _, _ in found], dtype=np.float32)
         relevant = relevance(similarities, np.zeros_like(similarities), calibration).tolist()
     return [
-        Place(row, similarity, similarity, share, {"similarity": similarity} if similarity else {})
+        Place(row, similarity, similarity, share, partial(_shares, similarity))
         for (similarity, _, row), share in zip(found, relevant, strict=True)
     ]
+
+
+def _shares(similarity: float) -> dict[str, float]:
+    return {"similarity": similarity} if similarity else {}
 
 
 def _best_parts(order: list[int], near: list[float]) -> Iterator[tuple[int, float]]:

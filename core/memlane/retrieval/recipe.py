@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -66,36 +67,22 @@ def weights_for(mode: RetrievalMode) -> Weights:
     return {"hybrid": HYBRID, "vector": _VECTOR, "text": _TEXT}[mode]
 
 
-class _Shares(Mapping[str, float]):
-    """What of a score is due to each feature: made for the few places that are read."""
-
-    __slots__ = ("_at", "_columns")
-
-    def __init__(self, columns: Sequence[tuple[str, Sequence[float]]], at: int) -> None:
-        self._columns = columns
-        self._at = at
-
-    def __getitem__(self, name: str) -> float:
-        for each, shares in self._columns:
-            if each == name and shares[self._at]:
-                return shares[self._at]
-        raise KeyError(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name, shares in self._columns if shares[self._at])
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
 class Place(NamedTuple):
-    """A record's place in an answer: the row of its best part, and what it earned."""
+    """A record's place in an answer: the row of its best part, and what it earned.
+
+    Args:
+        row: Of its best part.
+        score: 0..1.
+        similarity: 0..1.
+        relevance: 0..1; None where the model's scale is not known.
+        explain: Returns what of the score is due to each feature, for the few that are read.
+    """
 
     row: int
     score: float
     similarity: float
     relevance: float | None
-    features: Mapping[str, float]
+    explain: Callable[[], dict[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +116,7 @@ class Ranked:
             relevance,
             strict=True,
         )
-        return [Place(*place, _Shares(columns, at)) for at, place in enumerate(found)]
+        return [Place(*place, partial(_shares, columns, at)) for at, place in enumerate(found)]
 
 
 def period_of(question: Question, occurred: Integers) -> tuple[int, int] | None:
@@ -207,6 +194,10 @@ def rank(
         relevance=None if relevant is None else relevant[order],
         features=MappingProxyType({name: share[order] / whole for name, share in shares.items()}),
     )
+
+
+def _shares(columns: Sequence[tuple[str, Sequence[float]]], at: int) -> dict[str, float]:
+    return {name: shares[at] for name, shares in columns if shares[at]}
 
 
 def _sum(shares: Mapping[str, Vector]) -> Vector:

@@ -306,7 +306,7 @@ def _match(place: Place, seen: Seen, mode: RetrievalMode) -> Match:
         similarity=None if mode == "text" else place.similarity,
         passage=seen.passage,
         relevance=place.relevance,
-        features=MappingProxyType(dict(place.features)),
+        features=MappingProxyType(place.explain()),
         label=seen.label,
     )
 

@@ -337,5 +337,8 @@ def _moved(line: list[Place], takes: Mapping[int, Sequence[int]], judge: _Judge)
 
 
 def _changed(place: Place, reason: str, share: float) -> Place:
-    reasons = {**place.features, reason: place.features.get(reason, 0.0) + share}
-    return place._replace(score=place.score + share, features=reasons)
+    def explain() -> dict[str, float]:
+        reasons = place.explain()
+        return {**reasons, reason: reasons.get(reason, 0.0) + share}
+
+    return place._replace(score=place.score + share, explain=explain)

@@ -76,7 +76,7 @@ def test_it_is_the_recipe_in_vector_mode(
     for one, other in zip(mine, theirs, strict=True):
         assert one.score == other.score
         assert one.similarity == other.similarity
-        assert one.features == dict(other.features)
+        assert one.explain() == other.explain()
         assert (one.relevance is None) == (other.relevance is None)
         if one.relevance is not None:
             assert one.relevance == pytest.approx(other.relevance, abs=1e-6)

@@ -139,7 +139,7 @@ def test_off_is_the_order_of_the_recipe(
         columns, read_question(question, actors=actors), limit=10, weights=HYBRID
     ).places()
     assert [(match.record.id, match.score, match.features) for match in found] == [
-        (columns.record_ids[place.row], place.score, place.features) for place in ranked
+        (columns.record_ids[place.row], place.score, place.explain()) for place in ranked
     ]
 
 
