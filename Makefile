@@ -11,7 +11,8 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 # Test processes at once; JOBS=0 runs all in one, for a debugger.
 JOBS ?= 2
-# The environment of the extra aws3, which cannot be one with that of aws.
+# The environment of the extra aws3, which cannot be one with that of aws. Other libraries are what
+# differs there, so one event loop is enough.
 AWS3 ?= .venv-aws3
 
 .PHONY: help demo test test-aws3 test-clients test-all test-live check format bench clean
@@ -48,7 +49,7 @@ test: $(VENV)/.dev ## Every test that needs no cloud, a few minutes
 	$(PYTEST) -m "not campaign and not clients and not aws" -n $(JOBS)
 
 test-aws3: $(AWS3)/.dev ## The AWS part again, beside current langchain-aws and bedrock-agentcore
-	$(AWS3)/bin/python -m pytest -m "not campaign and not clients and not aws" -n $(JOBS) \
+	$(AWS3)/bin/python -m pytest -m "not campaign and not clients and not aws" -k "not trio" -n $(JOBS) \
 		tests/core/aws tests/conformance/test_s3vectors_backend.py tests/emulator/test_server.py \
 		tests/adapters/plain/test_connection_aws.py tests/adapters/plain/test_settings.py
 
