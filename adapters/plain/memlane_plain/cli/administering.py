@@ -1,4 +1,4 @@
-"""What is done for a tenant as a whole: users, stats, sweep, forget-tenant, reembed."""
+"""What is done for a tenant as a whole: onboard, users, stats, sweep, forget-tenant, reembed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from memlane_plain.cli.output import Output, receipt_data
 from memlane_plain.connection import connect_with, embedder_with
 from memlane_plain.settings import Settings
 
-__all__ = ("forget_tenant", "reembed", "stats", "sweep", "users")
+__all__ = ("forget_tenant", "onboard", "reembed", "stats", "sweep", "users")
 
 T = TypeVar("T")
 
@@ -35,6 +35,9 @@ _LEAST_TOLD: Final = 0.01  # dollars; less is said to be less
 _Tenant = Annotated[
     str | None,
     typer.Argument(metavar="[TENANT]", help="The customer, as in --tenant; none if left out."),
+]
+_NamedTenant = Annotated[
+    str, typer.Argument(metavar="TENANT", help="The customer, as in --tenant.")
 ]
 _User = Annotated[
     str | None,
@@ -65,18 +68,36 @@ def _run(settings: Settings, work: Callable[[MemoryClient], Awaitable[T]]) -> T:
 def _administer(
     out: Output,
     doing: str,
-    url: str | None,
+    settings: Settings,
     tenant: str | None,
     call: Callable[[TenantAdmin], Awaitable[T]],
 ) -> T:
     async def work(client: MemoryClient) -> T:
         return await out.patiently(doing, lambda: call(client.admin(tenant)))
 
-    return _run(_existing(url), work)
+    return _run(settings, work)
 
 
 def _nobody_there(out: Output) -> bool:
     return out.as_json or not sys.stdin.isatty()
+
+
+def onboard(
+    tenant: _NamedTenant,
+    user: _User = None,
+    url: Url = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Make what a tenant needs before its first memory: on S3 Vectors, its index."""
+    del debug
+    out = Output(as_json=as_json)
+    settings = Settings.from_environment(url=url)
+    made = _administer(out, "Onboarding", settings, tenant, lambda admin: admin.onboard(user=user))
+    if as_json:
+        out.data({"tenant": tenant, "made": made})
+    else:
+        out.say(f"{tenant} is ready" if made else f"{tenant} was ready already")
 
 
 def sweep(
@@ -89,7 +110,8 @@ def sweep(
     """Delete a tenant's expired memories, which no call returns any more."""
     del debug
     out = Output(as_json=as_json)
-    deleted = _administer(out, "Sweeping", url, tenant, lambda admin: admin.sweep(user=user))
+    settings = _existing(url)
+    deleted = _administer(out, "Sweeping", settings, tenant, lambda admin: admin.sweep(user=user))
     if as_json:
         out.data({"tenant": tenant, "deleted": deleted})
     else:
@@ -161,7 +183,7 @@ def stats(
 
 
 def forget_tenant(
-    tenant: Annotated[str, typer.Argument(metavar="TENANT", help="The customer, as in --tenant.")],
+    tenant: _NamedTenant,
     *,
     user: _User = None,
     yes: _Yes = False,

@@ -20,12 +20,12 @@ from memlane_plain.cli import (
     administering,
     demo,
     doctor,
+    emulating,
     exporting,
     importing,
     info,
     keeping,
     recall,
-    tenants,
     versions,
 )
 from memlane_plain.cli.options import FLAG
@@ -92,7 +92,7 @@ _COMMANDS: Final = (
     _Command("Recall", "history", versions.history, "memlane history ID --user ada"),
     _Command("Forget", "delete", keeping.delete, "memlane delete ID --user ada"),
     _Command("Forget", "forget", keeping.forget, "memlane forget --user ada --tenant acme"),
-    _Command("Tenants", "onboard", tenants.onboard, "memlane onboard acme"),
+    _Command("Tenants", "onboard", administering.onboard, "memlane onboard acme"),
     _Command("Tenants", "users", administering.users, "memlane users acme"),
     _Command("Tenants", "stats", administering.stats, "memlane stats acme"),
     _Command("Tenants", "sweep", administering.sweep, "memlane sweep acme"),
@@ -100,7 +100,7 @@ _COMMANDS: Final = (
     _Command(
         "Tenants", "reembed", administering.reembed, "memlane reembed acme --model local --plan"
     ),
-    _Command("Tenants", "emulator", tenants.emulator, "memlane emulator --bucket my-memory"),
+    _Command("Tenants", "emulator", emulating.emulator, "memlane emulator --bucket my-memory"),
 )
 
 

@@ -1,68 +1,21 @@
-"""`memlane onboard` and `memlane emulator`: what a store of tenants begins with."""
+"""`memlane emulator`: the services of AWS on this machine."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 
-import anyio
 import typer
 
-from memlane import MissingExtraError, TenantAdmin
-from memlane_plain.cli.options import Debug, Json, Url, refuse
+from memlane import MissingExtraError
+from memlane_plain.cli.options import Debug, Json, refuse
 from memlane_plain.cli.output import Output
-from memlane_plain.connection import connect_with
-from memlane_plain.settings import Settings
 
-__all__ = ("emulator", "onboard")
-
-T = TypeVar("T")
+__all__ = ("emulator",)
 
 _PORT: Final = 8765
 _HINT: Final = "# paste these into another terminal; Ctrl-C here ends it, and all it holds"
-
-_Tenant = Annotated[str, typer.Argument(metavar="TENANT", help="The customer, as in --tenant.")]
-
-
-_User = Annotated[
-    str | None,
-    typer.Option(metavar="ID", help="With tenancy per-user, the user whose index it is."),
-]
-
-
-def _administer(
-    out: Output,
-    doing: str,
-    url: str | None,
-    tenant: str,
-    call: Callable[[TenantAdmin], Awaitable[T]],
-) -> T:
-    settings = Settings.from_environment(url=url)
-
-    async def run() -> T:
-        async with connect_with(settings) as client:
-            return await call(client.admin(tenant))
-
-    return anyio.run(lambda: out.patiently(doing, run))
-
-
-def onboard(
-    tenant: _Tenant,
-    user: _User = None,
-    url: Url = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Make what a tenant needs before its first memory: on S3 Vectors, its index."""
-    del debug
-    out = Output(as_json=as_json)
-    made = _administer(out, "Onboarding", url, tenant, lambda admin: admin.onboard(user=user))
-    if as_json:
-        out.data({"tenant": tenant, "made": made})
-    else:
-        out.say(f"{tenant} is ready" if made else f"{tenant} was ready already")
 
 
 def emulator(
