@@ -28,7 +28,7 @@ __all__ = ("Admission",)
 _PLAIN = TrustVerdict()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Admission:
     """What a record must be to be recalled by one call.
 

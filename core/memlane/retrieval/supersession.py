@@ -8,7 +8,6 @@ of somebody else and another thing of the same kind are as near as a change.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -53,8 +52,7 @@ _NONE: Final = -1
 _Newness: TypeAlias = tuple[bool, float, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """A record that may be recalled, as it is returned.
 
     Args:
