@@ -35,8 +35,9 @@ class TenantAdmin:
         clock: When it is.
         tenancy: The client's.
         call: Begins a call of a verb, which is then in its errors, its receipt and its span.
-        changed: Told of a scope whose tenant (or user, with an index for each) was forgotten or
-            taken to another embedding space: what the client knew of it holds no longer.
+        moved: Told of a scope whose tenant (or user, with an index for each) may have been taken
+            to another embedding space.
+        forgotten: Told of one that was forgotten: nothing that the client knew of it holds.
     """
 
     def __init__(
@@ -48,14 +49,16 @@ class TenantAdmin:
         clock: Clock,
         tenancy: Tenancy,
         call: Callable[[str, Scope], Call],
-        changed: Callable[[Scope], object],
+        moved: Callable[[Scope], object],
+        forgotten: Callable[[Scope], object],
     ) -> None:
         self._backend = backend
         self._space = space
         self._clock = clock
         self._tenancy: Tenancy = tenancy
         self._call = call
-        self._changed = changed
+        self._moved = moved
+        self._forgotten = forgotten
         self._scope = check_tenancy(Scope(_ANYBODY, tenant=tenant), tenancy, operation="admin")
 
     @property
@@ -150,7 +153,7 @@ class TenantAdmin:
                 return await tenants.forget_tenant(scope=scope)
             finally:
                 # Also when the backend failed half way: what is gone must not be known still.
-                self._changed(scope)
+                self._forgotten(scope)
 
     async def plan_reembed(self, embedder: Embedder, *, user: str | None = None) -> ReembedPlan:
         """Return what taking the tenant to another embedder's space will cost; nothing is done.
@@ -206,7 +209,7 @@ class TenantAdmin:
                     self._backend, shadows, embedder, scope=scope, now=now, on_progress=on_progress
                 )
             finally:
-                self._changed(scope)
+                self._moved(scope)
 
     async def abandon_reembed(self, *, user: str | None = None) -> bool:
         """Give up taking the tenant to another space, and drop what was embedded for it.

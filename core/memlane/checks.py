@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
-from typing import cast
+from datetime import datetime
+from typing import TypeAlias, cast
 
 import numpy as np
 
@@ -14,13 +16,15 @@ from memlane.errors import (
     IsolationError,
     ValidationError,
 )
-from memlane.protocols import EmbeddingSpace, IndexedRecord
+from memlane.protocols import EmbeddingSpace, IndexedRecord, Vector
 from memlane.scope import Scope
+from memlane.types import MemoryRecord
 
 __all__ = (
     "check_dimensions",
     "check_inputs",
     "check_limit",
+    "check_same",
     "check_shadowed",
     "check_space",
     "check_upsert",
@@ -32,6 +36,10 @@ __all__ = (
 )
 
 
+Moments: TypeAlias = tuple[datetime, datetime]
+"""When a record was stored and last changed."""
+
+
 def check_upsert(
     records: Sequence[IndexedRecord], *, scope: Scope, expected_version: int | None
 ) -> None:
@@ -39,7 +47,7 @@ def check_upsert(
 
     Raises:
         IsolationError: A record is of another tenant, user or agent.
-        EmbeddingSpaceError: A vector is empty, not flat, or not finite.
+        EmbeddingSpaceError: A vector is empty, not flat, or not finite, or they are of two spaces.
         ConflictError: A condition is on one id twice: the second cannot hold.
     """
     owner = (scope.tenant, scope.user, scope.agent)
@@ -52,9 +60,10 @@ def check_upsert(
                 scope=scope,
                 remedy="store each scope's records in a call of their own",
             )
-        if item.replaces is not None:
-            before = item.replaces.scope
-            named = (before.tenant, before.user, before.agent, item.replaces.id)
+        over = item.over
+        if over is not None:
+            before = over.scope
+            named = (before.tenant, before.user, before.agent, over.id)
             if named != (*owner, item.record.id):
                 raise IsolationError(
                     "what a record is to replace is another record",
@@ -63,6 +72,13 @@ def check_upsert(
                     remedy="pass the version of the same record",
                 )
         _check_vectors(item, scope=scope, operation="upsert")
+    if len({item.record.space for item in records if item.parts}) > 1:
+        raise EmbeddingSpaceError(
+            "the vectors of one call are of several embedding spaces",
+            operation="upsert",
+            scope=scope,
+            remedy="store with one embedder",
+        )
     if expected_version is not None:
         ids = [item.record.id for item in records]
         if len(set(ids)) < len(ids):
@@ -74,10 +90,17 @@ def check_upsert(
             )
 
 
+def _is_flat(vector: Vector) -> bool:
+    """Say whether a vector is a flat array of finite numbers."""
+    if vector.ndim != 1 or not len(vector):
+        return False
+    # A length that is finite says it in half the time; one that overflowed is looked into.
+    return math.isfinite(np.vdot(vector, vector)) or bool(np.isfinite(vector).all())
+
+
 def _check_vectors(item: IndexedRecord, *, scope: Scope, operation: str) -> None:
     for part in item.parts:
-        vector = part.vector
-        if vector.ndim != 1 or not len(vector) or not np.isfinite(vector).all():
+        if not _is_flat(part.vector):
             raise EmbeddingSpaceError(
                 "a vector is not a flat array of finite numbers",
                 operation=operation,
@@ -108,6 +131,32 @@ def check_version(record_id: str, have: int, expected: int | None, *, scope: Sco
         scope=scope,
         remedy="get it again and repeat the update with that version",
     )
+
+
+def check_same(item: IndexedRecord, there: MemoryRecord | Moments, *, scope: Scope) -> None:
+    """Compare a stored record with the one that another is to take the place of.
+
+    Its version alone does not tell: who forgets and stores anew begins at 1 again.
+
+    Args:
+        item: What is to be stored.
+        there: The stored record, or when it was stored and last changed.
+        scope: Whose it is.
+
+    Raises:
+        ConflictError: It is another.
+    """
+    over = item.over
+    if over is None:
+        return
+    moments = there if isinstance(there, tuple) else (there.stored_at, there.updated_at)
+    if moments != (over.stored_at, over.updated_at):
+        raise ConflictError(
+            f"record {item.record.id!r} is another one than was read",
+            operation="upsert",
+            scope=scope,
+            remedy="get it again and repeat the update",
+        )
 
 
 def check_space(space: str, known: Collection[str], *, scope: Scope) -> None:
@@ -218,6 +267,8 @@ def check_inputs(inputs: Sequence[str], *, max_batch: int, max_chars: int) -> No
                 operation="embed",
                 remedy="embed it in windows",
             )
+        if text.isascii():
+            continue
         try:
             text.encode()
         except UnicodeEncodeError as exc:

@@ -212,6 +212,8 @@ def _serves(new: MemoryRecord, old: MemoryRecord) -> bool:
     """Say whether nothing is lost when a record is kept and a new one of its words is not."""
     return (
         _lasts(new, old)
+        # Who forgets the one's session must not lose what was said in the other's.
+        and new.scope.session == old.scope.session
         and (new.valid_from, new.valid_to) == (old.valid_from, old.valid_to)
         # As of a moment between the two, only one that happened earlier is there.
         and old.occurred_at <= new.occurred_at

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final, cast
@@ -23,6 +23,8 @@ from memlane.types import MemoryRecord, NewMemory
 __all__ = ("Keeper",)
 
 _TENANTS: Final = 10_000  # swept in the background; more are for `admin(tenant).sweep()`
+
+_ROOMY: Final = nullcontext()  # where nothing is counted, which is nearly always
 
 _log = logging.getLogger(__name__)
 
@@ -97,8 +99,9 @@ class Keeper:
         ttl = retention.ttl(path)
         return item if ttl is None else replace(item, ttl=ttl)
 
-    @asynccontextmanager
-    async def room(self, wanted: Iterable[NewMemory], *, scope: Scope) -> AsyncGenerator[None]:
+    def room(
+        self, wanted: Iterable[NewMemory], *, scope: Scope
+    ) -> AbstractAsyncContextManager[None]:
         """Return a block to store what is wanted in, where there is room for it.
 
         Raises:
@@ -106,18 +109,15 @@ class Keeper:
         """
         rooms = self._rooms
         if rooms is None or not self._is_refusing or not isinstance(wanted, Sequence):
-            yield
-            return
-        async with rooms.turn(scope):
-            await rooms.check(wanted, scope)
-            yield
+            return _ROOMY
+        return _checked(rooms, wanted, scope)
 
     async def stored(self, records: Sequence[MemoryRecord], *, scope: Scope) -> None:
         """Make room after something was stored, and have its tenant swept from now on.
 
         What is durable is not said to have failed: where no room can be made, the next call does.
         """
-        if any(each.expires_at is not None for each in records):
+        if self._sweeping is not None and any(each.expires_at is not None for each in records):
             self.watch(scope)
         if self._rooms is None or self._is_refusing:
             return
@@ -126,6 +126,13 @@ class Keeper:
         except Exception as error:  # noqa: BLE001 - told in the log: it would be stored once more
             name = type(error).__name__
             _log.warning("making room failed with %s and is tried again at the next store", name)
+
+    def changed(self, record: MemoryRecord) -> None:
+        """Take note that a record is another version, which may end sooner or go later."""
+        if record.expires_at is not None:
+            self.watch(record.scope)
+        if self._rooms is not None:
+            self._rooms.changed(record.scope)
 
     def watch(self, scope: Scope) -> None:
         """Have a tenant swept from now on: something of it has an end."""
@@ -139,7 +146,7 @@ class Keeper:
             self._rooms.forget(scope)
 
     def forget_tenant(self, scope: Scope) -> None:
-        """Drop what is known of a tenant that was forgotten, or moved."""
+        """Drop what is known of a tenant that was forgotten."""
         for key in [key for key in list(self._due) if key[0] == scope.tenant]:
             self._due.pop(key, None)
         if self._rooms is not None:
@@ -167,3 +174,10 @@ class Keeper:
             except Exception as error:  # noqa: BLE001 - the other tenants still have their turn
                 name = type(error).__name__
                 _log.warning("sweeping a tenant failed with %s and is tried again later", name)
+
+
+@asynccontextmanager
+async def _checked(rooms: Rooms, wanted: Sequence[NewMemory], scope: Scope) -> AsyncGenerator[None]:
+    async with rooms.turn(scope):
+        await rooms.check(wanted, scope)
+        yield

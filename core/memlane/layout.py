@@ -64,6 +64,7 @@ _PLAIN_TENANT = lazy(r"[a-z0-9](?:[.-]?[a-z0-9])*")
 _SLUG_CHARS = lazy(r"[^a-z0-9]+")
 _KIND = lazy(r"[a-z0-9](?:[a-z0-9_.-]{0,30}[a-z0-9])?")
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [first + second for first in _CROCKFORD for second in _CROCKFORD]
 _DIGITS = str.maketrans(_CROCKFORD, "0123456789abcdefghijklmnopqrstuv")  # as `int` reads them
 _ULID = lazy(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _ULID_CHARS = 26
@@ -151,6 +152,8 @@ def agent_prefix(scope: Scope) -> str:
 
 def record_key(prefix: str, record_id: str) -> str:
     """Return the key of a record of the agent that `agent_prefix` is of."""
+    if record_id.isalnum() and record_id.isascii():
+        return prefix + record_id
     # "#" and "/" are escaped in the id, so no id can pose as a window or as another agent's.
     return prefix + quote(record_id, safe=_ID_SAFE)
 
@@ -185,7 +188,7 @@ def parse_vector_key(key: str) -> VectorKey | None:
 def ulid(milliseconds: int, entropy: int) -> str:
     """Return a ULID: 48 bits of Unix time in ms and 80 bits of entropy, 26 sortable characters."""
     value = ((milliseconds & (2**48 - 1)) << 80) | (entropy & (2**80 - 1))
-    return "".join(_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, -1, -10)])
 
 
 def ulid_time(text: str) -> int | None:
@@ -281,8 +284,10 @@ def normalize_namespace(namespace: object) -> str:
             "namespace must be a string that begins with '/'",
             remedy="pass a path such as '/preferences/'",
         )
+    if namespace == "/":
+        return "/"
     path = namespace if namespace.endswith("/") else f"{namespace}/"
-    segments = path[1:-1].split("/") if path != "/" else []
+    segments = path[1:-1].split("/")
     if any(segment in {"", ".", ".."} for segment in segments):
         raise ValidationError(
             "namespace has an empty, '.' or '..' segment",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from contextvars import ContextVar, Token
 from time import perf_counter
 from types import MappingProxyType
@@ -70,10 +69,16 @@ class Meter:
             self.failed = type(error).__name__
         token, self._token = self._token, None
         if token is not None:
-            # Thrown away with its loop, a call ends in a context that is not its own.
-            with contextlib.suppress(ValueError):
+            try:  # noqa: SIM105 - each call comes this way
                 _running.reset(token)
+            except ValueError:
+                pass  # thrown away with its loop, a call ends in a context that is not its own
         _last.set(self)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its call has come to its end."""
+        return self._ended is not None
 
     @property
     def seconds(self) -> float:
@@ -120,7 +125,9 @@ _last: ContextVar[Meter | None] = ContextVar("memlane_last_meter", default=None)
 
 def current() -> Meter | None:
     """Return the meter of the running call; None outside of one."""
-    return _running.get()
+    meter = _running.get()
+    # A task that a call has begun may outlive it, and what it does then is no part of that.
+    return None if meter is None or meter.has_ended else meter
 
 
 def last_receipt() -> CallReceipt | None:
@@ -131,13 +138,13 @@ def last_receipt() -> CallReceipt | None:
 
 def count_request(operation: str, *, sent: int, again: bool) -> None:
     """Count an attempt of a request for the running call, where there is one."""
-    meter = _running.get()
+    meter = current()
     if meter is not None:
         meter.request(operation, sent=sent, again=again)
 
 
 def count_answer(received: int) -> None:
     """Count the bytes of an answer for the running call, where there is one."""
-    meter = _running.get()
+    meter = current()
     if meter is not None:
         meter.bytes_received += received

@@ -179,11 +179,19 @@ class IndexedRecord:
         parts: Its vectors; empty where they were not asked for.
         replaces: The version that this one takes the place of, to be kept in its history; None
             where nothing is to be kept. Never set on what a backend returns.
+        instead_of: An expired record whose id this one takes; it goes with its history. Never set
+            on what a backend returns, nor together with `replaces`.
     """
 
     record: MemoryRecord
     parts: tuple[RecordPart, ...]
     replaces: MemoryRecord | None = None
+    instead_of: MemoryRecord | None = None
+
+    @property
+    def over(self) -> MemoryRecord | None:
+        """The record whose place this one takes, as its writer has read it."""
+        return self.replaces or self.instead_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,7 +332,9 @@ class VectorBackend(Protocol):
             records: All of `scope`'s tenant, user and agent; their sessions may differ.
             scope: Whose they are.
             expected_version: None replaces whatever is there; 0 demands that no such record
-                exists; n that each is at version n.
+                exists; n that each is at version n and, where it names what it replaces or is
+                there instead of, still that very record: an id that was forgotten and stored
+                anew is at version 1 again.
 
         Raises:
             ConflictError: `expected_version` does not hold; nothing was written.

@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from typing import Final, TypeAlias
 
 from memlane.errors import QuotaExceededError
@@ -27,6 +28,8 @@ _SCOPES: Final = 10_000  # of which is known how full they are; others are count
 _NEXT: Final = 100  # records noted, besides those that go now, so that few stores read a scope
 _ATTEMPTS: Final = 8
 _PAGE: Final = 1_000
+_AHEAD: Final = timedelta(days=1)  # by more no machine's clock differs; a file may say anything
+_FIRST: Final = float("-inf")
 _SLACK: Final = 20  # of a store that must be listed to be counted, a twentieth may be too much
 
 
@@ -129,6 +132,13 @@ class Rooms:
             for key in [key for key in self._rooms if key.startswith(owner)]:
                 del self._rooms[key]
 
+    def changed(self, scope: Scope) -> None:
+        """Drop who goes next: a record of the scope's agent has another age now."""
+        with self._lock:
+            room = self._rooms.get(agent_prefix(scope))
+            if room is not None:
+                room.next = deque()
+
     def forget_all(self) -> None:
         """Drop what is known of anybody; it is counted again."""
         with self._lock:
@@ -188,10 +198,13 @@ class Rooms:
             room.next = deque(sorted({*room.next, *early}))
 
     def _age(self, record: MemoryRecord) -> _Age:
-        stored = record.stored_at.timestamp()
-        if self._when_full == "least_recent":
-            return record.updated_at.timestamp(), stored, record.id
-        return record.occurred_at.timestamp(), stored, record.id
+        since = record.updated_at
+        if self._when_full == "oldest":
+            # Nothing outlives the others by what it says of the time to come.
+            since = min(record.occurred_at, since)
+        if since - self._clock.now() > _AHEAD:
+            return _FIRST, record.stored_at.timestamp(), record.id
+        return since.timestamp(), record.stored_at.timestamp(), record.id
 
     def _room(self, scope: Scope) -> _Room:
         key = agent_prefix(scope)

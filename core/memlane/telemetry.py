@@ -87,11 +87,11 @@ class Span:
     def end(self, meter: Meter, error: BaseException | None) -> None:
         """End it with what the call took. The text of an error stays out of it."""
         span = self._span
+        self._entered.__exit__(None, None, None)  # whatever fails, it is current no more
         span.set_attributes(_spent(meter))
         if error is not None:
             span.set_attribute("error.type", type(error).__name__)
             span.set_status(self._trace.Status(self._trace.StatusCode.ERROR))
-        self._entered.__exit__(None, None, None)
         span.end()
 
 
@@ -117,6 +117,13 @@ class Observer:
         trace = sys.modules.get("opentelemetry.trace")
         if trace is None:
             return None
+        try:
+            return self._begin(trace, operation, scope)
+        except Exception as failure:  # noqa: BLE001 - a listener must not fail what it hears of
+            _told_badly("a span", failure)
+            return None
+
+    def _begin(self, trace: Any, operation: str, scope: Scope) -> Span | None:
         provider = trace.get_tracer_provider()
         if isinstance(provider, trace.ProxyTracerProvider):
             return None
@@ -138,13 +145,19 @@ class Observer:
     def end(self, span: Span | None, meter: Meter, error: BaseException | None) -> None:
         """End a call's span, count it, and hand out its receipt."""
         if span is not None:
-            span.end(meter, error)
-        self._count(meter)
+            try:
+                span.end(meter, error)
+            except Exception as failure:  # noqa: BLE001 - a listener must not fail what it hears of
+                _told_badly("a span", failure)
+        try:
+            self._count(meter)
+        except Exception as failure:  # noqa: BLE001 - nor this one
+            _told_badly("a measurement", failure)
         if self._on_receipt is not None:
             try:
                 self._on_receipt(meter.receipt())
-            except Exception as failure:  # noqa: BLE001 - a listener must not fail what it hears of
-                _log.warning("on_receipt failed with %s", type(failure).__name__)
+            except Exception as failure:  # noqa: BLE001 - nor the caller's own
+                _told_badly("on_receipt", failure)
 
     def _count(self, meter: Meter) -> None:
         metrics = sys.modules.get("opentelemetry.metrics")
@@ -172,6 +185,10 @@ class Observer:
             instruments.requests.add(count, {"memlane.request.operation": operation})
         if meter.retries:
             instruments.retries.add(meter.retries, told)
+
+
+def _told_badly(what: str, failure: Exception) -> None:
+    _log.warning("%s failed with %s", what, type(failure).__name__)
 
 
 def _spent(meter: Meter) -> dict[str, int]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby, takewhile
-from typing import TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from memlane import metering
 from memlane.duplicates import Near, NearDuplicates, among, check_duplicates
@@ -26,8 +26,10 @@ from memlane.writing import RecordIds, new_record
 __all__ = ("Writer",)
 
 
-@dataclass(frozen=True, slots=True)
-class _Planned:
+_ATTEMPTS: Final = 3  # to take an expired record's id: others may be sweeping, or at the same
+
+
+class _Planned(NamedTuple):
     record: MemoryRecord
     chosen_id: bool  # the caller named it, so it must not exist yet
     idempotent: bool  # the caller named the event, so it may exist and is then returned
@@ -73,7 +75,7 @@ class Writer(Updater):
         return [durable[plan.record.id] for plan in planned]
 
     def _plan(self, items: Iterable[NewMemory], scope: Scope) -> list[_Planned]:
-        now = self._clock.now()
+        now, space = self._clock.now(), self._embeddings.space.id
         planned: list[_Planned] = []
         seen: dict[str, object] = {}
         if isinstance(items, NewMemory) or not isinstance(items, Iterable):
@@ -88,9 +90,7 @@ class Writer(Updater):
                     remedy="pass NewMemory(content=...)",
                 )
             try:
-                record = new_record(
-                    item, scope=scope, now=now, ids=self._ids, space=self._embeddings.space.id
-                )
+                record = new_record(item, scope=scope, now=now, ids=self._ids, space=space)
             except ValidationError as error:
                 if place:
                     error.reason = f"item {place}: {error.reason}"
@@ -250,20 +250,34 @@ class Writer(Updater):
         except ConflictError as exc:
             expired = await self._expired([one.record.id for one in records], scope)
             if not expired:
-                raise ConflictError(
-                    "a record of that id exists already",
-                    remedy="use `update` to change it, or store without an id",
-                ) from exc
+                raise _taken() from exc
             for one in records:
-                await self._upsert([one], scope, durable, expired.get(one.record.id, 0))
+                await self._write_over(one, scope, durable)
 
-    async def _expired(self, record_ids: Sequence[str], scope: Scope) -> dict[str, int]:
-        """Return the versions of records that exist for nobody any more, but in the backend."""
+    async def _write_over(
+        self, one: IndexedRecord, scope: Scope, durable: dict[str, MemoryRecord]
+    ) -> None:
+        """Store a new record where at most an expired one is, which may be swept meanwhile."""
+        for _ in range(_ATTEMPTS):
+            there = (await self._expired([one.record.id], scope)).get(one.record.id)
+            try:
+                if there is None:
+                    await self._upsert([one], scope, durable, 0)
+                else:
+                    over = replace(one, instead_of=there)
+                    await self._upsert([over], scope, durable, there.version)
+            except ConflictError:
+                continue
+            return
+        raise _taken()
+
+    async def _expired(self, record_ids: Sequence[str], scope: Scope) -> dict[str, MemoryRecord]:
+        """Return the records that exist for nobody any more, but in the backend."""
         now = self._clock.now()
         reach = replace(Reach.point(scope, now=now), now=None)
         fetched = await self._backend.fetch(record_ids, reach=reach)
         return {
-            record.id: record.version
+            record.id: record
             for record in within_reach((indexed.record for indexed in fetched), reach)
             if record.expires_at is not None and record.expires_at <= now
         }
@@ -284,6 +298,13 @@ class Writer(Updater):
                 raise
             return
         durable |= {indexed.record.id: indexed.record for indexed in records}
+
+
+def _taken() -> ConflictError:
+    return ConflictError(
+        "a record of that id exists already",
+        remedy="use `update` to change it, or store without an id",
+    )
 
 
 def _said(record: MemoryRecord) -> object:

@@ -22,6 +22,8 @@ from memlane.types import MemoryRecord, MetadataValue, NewMemory, Source
 __all__ = ("UNSET", "RecordIds", "Unset", "changed", "new_record", "restored")
 
 _SOURCES = frozenset(get_args(Source))
+LIGHT_CHARS: Final = 4_096
+"""A text of so many is within the bounds whatever its letters, and whoever it is of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,10 @@ def _checked(record: MemoryRecord) -> MemoryRecord:
         raise ValidationError(
             "valid_to is not after valid_from", remedy="pass the later moment as valid_to"
         )
-    check_budget(metadata=record.metadata, tags=record.tags, payload_bytes=payload_bytes(record))
+    # Mostly it is a short text with nothing beside it, which is not weighed to be found light.
+    if record.metadata or record.tags or record.images or len(record.text) > LIGHT_CHARS:
+        weight = payload_bytes(record)
+        check_budget(metadata=record.metadata, tags=record.tags, payload_bytes=weight)
     return record
 
 
@@ -178,16 +183,31 @@ def new_record(
 
 
 def _following(
-    record: MemoryRecord, fields: Mapping[str, object], *, space: str, labels: Sequence[str]
+    record: MemoryRecord,
+    fields: Mapping[str, object],
+    *,
+    space: str,
+    labels: Sequence[str] | None,
 ) -> dict[str, object]:
     """Return what changes with other fields: tags by a redactor's labels, and pictures by space."""
     found: dict[str, object] = {}
-    if labels:
+    if labels is not None:
         tags = cast("Sequence[str]", fields.get("tags", record.tags))
-        found["tags"] = check_tags([*tags, *labels])
+        kept = () if _is_said_anew(record, fields) else record.tags
+        found["tags"] = check_tags([*tags, *labels, *filter(_is_label, kept)])
     if space != record.space:
         found["images"] = unseen(record.images)
     return found
+
+
+def _is_said_anew(record: MemoryRecord, fields: Mapping[str, object]) -> bool:
+    """Say whether nothing stays of what a label of the record may be about."""
+    named = any(note.name for note in record.images)
+    return "text" in fields and ("metadata" in fields or not record.metadata) and not named
+
+
+def _is_label(tag: str) -> bool:
+    return tag.startswith(("pii:", "secret:"))
 
 
 def changed(
@@ -206,12 +226,13 @@ def changed(
     source: Source | Unset = UNSET,
     valid_from: datetime | Unset | None = UNSET,
     valid_to: datetime | Unset | None = UNSET,
-    labels: Sequence[str] = (),
+    labels: Sequence[str] | None = None,
 ) -> MemoryRecord:
     """Return the next version of a record, with the given fields replaced.
 
-    Its source is the less trusted of the one it had and the one given. `labels` are added to its
-    tags, and are no change by themselves.
+    Its source is the less trusted of the one it had and the one given. `labels` are a redactor's,
+    None is that there is no redactor: they are added to its tags, and are no change by themselves.
+    Those it has stay for as long as what they may be about.
 
     Raises:
         ValidationError: Some field cannot be stored; the message names it and what to do.

@@ -266,13 +266,16 @@ async def test_of_several_the_one_that_serves_is_taken(client: MemoryClient) -> 
     assert await client.count(scope=ADA) == 4
 
 
-async def test_another_session_of_the_agent_is_no_other_place(client: MemoryClient) -> None:
-    """Sessions say where it came from, and are one reach."""
-    first = await client.store("My dog is called Rex", scope=replace(ADA, session="monday"))
-    again = await client.store(
-        "My dog is called Rex", scope=replace(ADA, session="tuesday"), duplicates="collapse"
-    )
-    assert again == first
+async def test_what_another_session_said_stands_for_nothing(client: MemoryClient) -> None:
+    """It is reported, and goes with its own session."""
+    monday, tuesday = (replace(ADA, session=name) for name in ("monday", "tuesday"))
+    first = await client.store("My dog is called Rex", scope=monday)
+    again = await client.store("My dog is called Rex", scope=tuesday, duplicates="collapse")
+    receipt = client.last_receipt()
+    assert receipt is not None
+    assert receipt.near_duplicates == (first.id,)
+    await client.forget(monday)
+    assert await client.get(again.id, scope=ADA) == again
 
 
 async def test_within_one_call(client: MemoryClient) -> None:

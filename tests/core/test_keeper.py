@@ -235,3 +235,17 @@ async def test_a_store_that_cannot_be_swept_is_let_be(clock: FakeClock) -> None:
         await client.store("x", scope=ADA, ttl=HOUR)
         clock.advance(HOUR)
         assert await client.count(scope=ADA) == 0
+
+
+async def test_a_tenant_that_moves_is_swept_on(clock: FakeClock) -> None:
+    """One that is forgotten is not: nothing of it has an end any more."""
+    client = MemoryClient(
+        backend=InMemoryBackend(), embedder=HashingEmbedder(), clock=clock, sweep_every=HOUR
+    )
+    await client.store("tea", scope=ADA, ttl=HOUR)
+    admin = client.admin(ADA.tenant)
+    await admin.reembed(HashingEmbedder(32))
+    assert list(client._keeper._due) == [(ADA.tenant, "-")]
+    await admin.forget_tenant()
+    assert not client._keeper._due
+    await client.aclose()

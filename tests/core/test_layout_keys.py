@@ -16,7 +16,9 @@ from memlane.writing import RecordIds
 NOW = datetime(2026, 3, 14, 9, 26, 53, 589793, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("record_id", ["a", "a/b", "a#w1", "%", "caf\u00e9", "actors"])
+@pytest.mark.parametrize(
+    "record_id", ["a", "a/b", "a#w1", "%", "caf\u00e9", "\u0661", "actors", "A1", "a b", "a_b~"]
+)
 def test_keys_are_made_of_their_prefixes(record_id: str) -> None:
     """Owner, agent, id: the same in one step and in three."""
     for scope in SUSPECTS:
@@ -24,6 +26,7 @@ def test_keys_are_made_of_their_prefixes(record_id: str) -> None:
         assert key == record_key(agent_prefix(scope), record_id)
         assert agent_prefix(scope).startswith(owner_prefix(scope))
         assert key.count("/") == 2
+        assert key.isascii()
 
 
 def test_prefixes_tell_owners_and_agents_apart() -> None:
@@ -33,6 +36,15 @@ def test_prefixes_tell_owners_and_agents_apart() -> None:
         agents = {agent_prefix(scope) for scope in SUSPECTS}
         assert len(owners) == len({(scope.tenant, scope.user) for scope in SUSPECTS})
         assert len(agents) == len({(s.tenant, s.user, s.agent) for s in SUSPECTS})
+
+
+@given(st.integers(0, 2**48 - 1), st.integers(0, 2**80 - 1))
+def test_a_ulid_says_its_number(milliseconds: int, entropy: int) -> None:
+    """Its digits, five bits each, are those of the time and the entropy."""
+    number = 0
+    for char in ulid(milliseconds, entropy):
+        number = number * 32 + "0123456789ABCDEFGHJKMNPQRSTVWXYZ".index(char)
+    assert number == (milliseconds << 80) + entropy
 
 
 @given(st.integers(0, 2**48 - 1), st.integers(0, 2**80 - 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import anyio
 import pytest
@@ -19,6 +19,7 @@ from memlane import (
 from memlane.local import InMemoryBackend
 from memlane.metering import Meter, current, last_receipt
 from memlane.prices import Prices, TenantCosts
+from memlane.protocols import Purpose, Vector
 from memlane.receipts import TenantStats
 from memlane.testing import HashingEmbedder
 
@@ -175,3 +176,27 @@ def test_keeping_is_paid_by_the_month() -> None:
         users=1, records=10**6, expired=0, versions=0, vectors=10**6, text_bytes=10**8, spaces={}
     )
     assert 0.25 < Prices().month(stats, dimensions=1024) < 0.4
+
+
+async def test_a_task_that_outlives_its_call_makes_calls_of_its_own() -> None:
+    """Begun in an embedder, say: what it does is told, and the first call's receipt stays."""
+    told: list[CallReceipt] = []
+    ended = anyio.Event()
+
+    class Beginning(HashingEmbedder):
+        async def embed(self, inputs: Sequence[str], *, purpose: Purpose) -> Vector:
+            if not told and len(inputs) == 1:
+                tasks.start_soon(later)
+            return await super().embed(inputs, purpose=purpose)
+
+    async def later() -> None:
+        await ended.wait()
+        await client.store_many([NewMemory(content=n) for n in "abc"], scope=BOB)
+
+    client = MemoryClient(backend=InMemoryBackend(), embedder=Beginning(), on_receipt=told.append)
+    async with anyio.create_task_group() as tasks:
+        await client.store("tea", scope=ADA)
+        first = client.last_receipt()
+        ended.set()
+    assert [(each.operation, each.embedded) for each in told] == [("store", 1), ("store_many", 3)]
+    assert client.last_receipt() == first

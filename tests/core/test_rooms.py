@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -107,11 +107,59 @@ async def test_one_that_is_said_to_be_older_goes_sooner(backend: Any, clock: Fak
     """Also where another one was next to go before it was changed."""
     client = _client(backend, clock, "oldest")
     await _fill(client, clock, MOST + 1)  # which go next is known from here on
-    first = next(r for r in [r async for r in client.iterate(scope=ADA)] if r.text == "note 1")
-    await client.update(first.id, scope=ADA, occurred_at=first.occurred_at - 99 * HOUR)
+    some = next(r for r in [r async for r in client.iterate(scope=ADA)] if r.text == "note 5")
+    await client.update(some.id, scope=ADA, occurred_at=some.occurred_at - 99 * HOUR)
     clock.advance(HOUR)
     await client.store("one more", scope=ADA)
-    assert await _texts(client) == {*(f"note {n}" for n in range(2, 9)), "one more"}
+    assert await _texts(client) == {f"note {n}" for n in (1, 2, 3, 4, 6, 7, 8)} | {"one more"}
+
+
+@pytest.mark.parametrize("when", [datetime(9000, 1, 1, tzinfo=UTC), 20 * HOUR])
+async def test_what_is_said_of_the_time_to_come_keeps_nothing(
+    backend: Any, clock: FakeClock, when: datetime | timedelta
+) -> None:
+    """Told to happen in a far year it counts as of when it was said, and goes in its turn."""
+    client = _client(backend, clock, "oldest")
+    far = when if isinstance(when, datetime) else clock.now() + when
+    for number in range(3):
+        clock.advance(HOUR)
+        await client.store(f"far {number}", scope=ADA, occurred_at=far, source="tool")
+    await _fill(client, clock, MOST)
+    assert await _texts(client) == {f"note {n}" for n in range(8)}
+
+
+@pytest.mark.parametrize("when_full", ["oldest", "least_recent"])
+async def test_what_a_file_says_was_stored_in_time_to_come_goes_first(
+    backend: Any, clock: FakeClock, when_full: WhenFull
+) -> None:
+    """And not what is hours ahead, as another machine's clock may be."""
+    client = _client(backend, clock, when_full)
+    await _fill(client, clock, MOST - 1)
+    later = FakeClock(clock.now() + 12 * HOUR)
+    await _client(backend, later, when_full).store("ahead", scope=ADA)
+    far = MemoryClient(
+        backend=InMemoryBackend(),
+        embedder=HashingEmbedder(),
+        clock=FakeClock(datetime(9000, 1, 1, tzinfo=UTC)),
+    )
+    for number in range(3):
+        await far.store(f"far {number}", scope=ADA)
+    lines = [line async for line in far.export(scope=ADA)]
+    await client.import_records(lines, scope=ADA)
+    assert await _texts(client) == {*(f"note {n}" for n in range(7)), "ahead"}
+
+
+async def test_a_change_of_when_it_happened_counts_from_the_change(
+    backend: Any, clock: FakeClock
+) -> None:
+    """What happens again is kept as what happened then."""
+    client = _client(backend, clock, "oldest")
+    first = await client.store("again", scope=ADA)
+    await _fill(client, clock, MOST - 1)
+    await client.update(first.id, scope=ADA, occurred_at=clock.now())
+    clock.advance(HOUR)
+    await client.store("one more", scope=ADA)
+    assert await _texts(client) == {"again", *(f"note {n}" for n in range(1, 7)), "one more"}
 
 
 async def test_a_full_scope_refuses(backend: Any, clock: FakeClock) -> None:

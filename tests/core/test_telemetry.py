@@ -11,7 +11,7 @@ import pytest
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -121,3 +121,27 @@ asyncio.run(client.store("tea", scope=Scope("ada")))
 assert not [name for name in sys.modules if name.startswith("opentelemetry")]
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("where", ["on_start", "on_end"])
+async def test_a_processor_that_fails_fails_no_call(
+    monkeypatch: pytest.MonkeyPatch, where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was stored is not said to have failed; nothing of it stays current."""
+
+    class Failing(SpanProcessor):
+        pass
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("the exporter is gone")
+
+    setattr(Failing, where, fail)
+    provider = TracerProvider()
+    provider.add_span_processor(Failing())
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    client = MemoryClient(backend=InMemoryBackend(), embedder=HashingEmbedder())
+    await client.store(SECRET, scope=ADA)
+    assert "a span failed with RuntimeError" in caplog.text
+    assert not trace.get_current_span().get_span_context().is_valid
+    monkeypatch.undo()
+    assert await client.count(scope=ADA) == 1

@@ -15,12 +15,14 @@ from memlane.errors import (
     ValidationError,
 )
 from memlane.layout import ulid
-from memlane.scope import Scope
+from memlane.metadata import payload_bytes
+from memlane.scope import MAX_ID_BYTES, Scope
+from memlane.sizing import MAX_FILTERABLE_BYTES, MAX_PAYLOAD_BYTES
 from memlane.testing import (
     HashingEmbedder,
 )
 from memlane.types import MemoryRecord, NewMemory
-from memlane.writing import UNSET, RecordIds, changed, new_record
+from memlane.writing import LIGHT_CHARS, UNSET, RecordIds, changed, new_record
 
 QUICK = settings(deadline=None, max_examples=100)
 NOW = datetime(2026, 3, 14, 9, 26, 53, 589793, tzinfo=UTC)
@@ -150,6 +152,38 @@ def test_what_cannot_be_stored_is_refused_without_repeating_it(fields: dict[str,
     assert "secret" not in str(caught.value)
     assert "lovelace" not in str(caught.value)
     assert caught.value.remedy
+
+
+def test_a_text_that_is_not_weighed_is_light_enough() -> None:
+    """Up to there no letters, and no ids, make a record of nothing else too heavy."""
+    longest = '"' * MAX_ID_BYTES  # two bytes each in the payload
+    later = NOW + timedelta(days=1)
+    record = new_record(
+        NewMemory(
+            content="\U0001d11e" * LIGHT_CHARS, actor=longest, expires_at=later, valid_from=later
+        ),
+        scope=Scope(longest, tenant=longest, agent=longest, session=longest),
+        now=NOW,
+        ids=RecordIds(),
+        space=SPACE,
+    )
+    assert payload_bytes(record) <= MAX_PAYLOAD_BYTES
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"content": "x" * MAX_PAYLOAD_BYTES},
+        {"metadata": {"k": {"nested": "x" * (MAX_PAYLOAD_BYTES - 100)}}},
+        {"metadata": {"k": "x" * MAX_FILTERABLE_BYTES}},
+        {"tags": [f"{n:02}{'x' * 60}" for n in range(20)]},
+    ],
+    ids=["text", "payload", "filterable", "tags"],
+)
+def test_all_else_is_weighed(fields: dict[str, Any]) -> None:
+    """A text that is long, and whatever lies beside a short one."""
+    with pytest.raises(ValidationError, match="bytes"):
+        _record(**fields)
 
 
 def test_a_change_is_the_next_version() -> None:

@@ -344,8 +344,8 @@ class DataPlane:
             ValidationError: The request cannot be sent.
         """
         limit = self._shared.timeouts.call
-        channel, loop = self._direct
-        if channel is not None and not channel.is_closed and running_loop() is loop:
+        channel = self._channel_here()
+        if channel is not None:
             return await channel.carry(request, credentials, lane, weight, limit, None)
         return await self._homes.run(
             Channel.carry, request, credentials, lane, weight, limit, patience_here()
@@ -358,7 +358,17 @@ class DataPlane:
             fn: An async function of memlane's own: user code has no place on that loop.
             *args: Its further arguments.
         """
+        channel = self._channel_here()
+        if channel is not None:
+            return await fn(channel, *args)
         return await self._homes.run(fn, *args)
+
+    def _channel_here(self) -> Channel | None:
+        """Return the channel of the calling loop, where that entered and has used it before."""
+        channel, loop = self._direct
+        if channel is None or channel.is_closed or running_loop() is not loop:
+            return None
+        return channel
 
     async def _open(self) -> Channel:
         await self._shared.route.prepare(self._shared.threads)

@@ -169,7 +169,8 @@ class MemoryClient(Storing, Recalling, Keeping):
             clock=self._clock,
             tenancy=self._tenancy,
             call=self._call,
-            changed=self._unlearn,
+            moved=self._unlearn,
+            forgotten=self._forget_tenant,
         )
 
     def scoped(self, scope: Scope) -> ScopedMemory:
@@ -186,4 +187,7 @@ class MemoryClient(Storing, Recalling, Keeping):
     def _unlearn(self, scope: Scope) -> None:
         self._ready.discard(scope)
         self._embeddings.forget_tenant(scope.tenant)
+
+    def _forget_tenant(self, scope: Scope) -> None:
+        self._unlearn(scope)
         self._keeper.forget_tenant(scope)

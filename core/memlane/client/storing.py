@@ -147,8 +147,7 @@ class Storing(ClientParts):
                     {k: v for k, v in changes.items() if not isinstance(v, Unset)}
                 ),
             )
-            if record.expires_at is not None:
-                self._keeper.watch(scope)
+            self._keeper.changed(record)
             return record
 
     async def restore(
@@ -177,13 +176,15 @@ class Storing(ClientParts):
         """
         with self._call("restore", scope):
             await self._ready.ensure(scope)
-            return await self._writer.restore(
+            record = await self._writer.restore(
                 check_record_id(record_id),
                 reach=self._point(scope, include_agents, only_session),
                 version=version,
                 expected_version=expected_version,
                 allowed=self._redacting.changes,
             )
+            self._keeper.changed(record)
+            return record
 
     async def import_records(
         self,

@@ -12,6 +12,8 @@ from typing import Final
 from memlane.checks import (
     check_dimensions,
     check_limit,
+    check_same,
+    check_space,
     check_upsert,
     check_version,
     former_error,
@@ -72,11 +74,18 @@ class InMemoryBackend(TenantsInMemory):
                 there = mine.get((scope.agent, item.record.id))
                 have = there.item.record.version if there else 0
                 check_version(item.record.id, have, expected_version, scope=scope)
-            spaces = dict(self._spaces.get(scope.tenant, {}))
+                if there is not None and expected_version is not None:
+                    check_same(item, there.item.record, scope=scope)
+            spaces: dict[str, int] = dict(self._spaces.get(scope.tenant, {}))
+            begins = not self._has_records(scope.tenant)
             for item in items:
                 space = item.record.space
                 if space not in spaces and space in self._former.get(scope.tenant, ()):
                     raise former_error(space, scope=scope, operation="upsert")
+                if item.parts and not spaces.get(space):
+                    if begins:  # then others were registered and not used
+                        spaces = {name: size for name, size in spaces.items() if name == space}
+                    check_space(space, {name for name, size in spaces.items() if size}, scope=scope)
                 spaces.setdefault(space, 0)
                 for part in item.parts:
                     check_dimensions(space, len(part.vector), spaces[space], scope=scope)

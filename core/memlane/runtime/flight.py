@@ -103,7 +103,7 @@ class SingleFlight(Generic[T]):
                 return flight, flight.landed
             # A flight that lost its leader was taken off the table: nobody may be left to lead
             # it. Whoever comes first puts it back, unless there is a newer one to join.
-            current = self._flights.get(key) or flight or _Flight[T]()
+            current: _Flight[T] = self._flights.get(key) or flight or _Flight()
             if current.leader is not None and not current.leader.is_stuck():
                 answer: Answer[None] = expect()
                 current.waiting.add(answer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import anyio
 import pytest
@@ -16,6 +17,7 @@ from memlane.testing.samples import NOW, SCOPE, indexed, make_record, put, read_
 __all__ = ("ConditionsSuite",)
 
 HERE = Reach.point(SCOPE, now=NOW)
+_SECOND = timedelta(seconds=1)
 
 
 async def _texts(backend: VectorBackend) -> dict[str, str]:
@@ -94,6 +96,23 @@ class ConditionsSuite(BackendSuite):
         assert caught.value.remedy
         assert "very private" not in str(caught.value)
         assert SCOPE.user not in str(caught.value)
+
+    async def test_an_id_that_was_stored_anew_is_another_record(
+        self, backend: VectorBackend
+    ) -> None:
+        """It is at version 1 again, and who read the one before must not take its place."""
+        first = make_record("a", "first")
+        again = replace(first, text="again", stored_at=NOW + _SECOND, updated_at=NOW + _SECOND)
+        await put(backend, indexed(first))
+        await backend.delete(["a"], reach=Reach.point(SCOPE, now=NOW))
+        await put(backend, indexed(again))
+        late = indexed(make_record("a", "late", version=2))
+        for over in (replace(late, replaces=first), replace(late, instead_of=first)):
+            with pytest.raises(ConflictError):
+                await put(backend, over, expected_version=1)
+            assert await _texts(backend) == {"a": "again"}
+        await put(backend, replace(late, replaces=again), expected_version=1)
+        assert await _texts(backend) == {"a": "late"}
 
     async def test_one_of_many_wins(self, backend: VectorBackend) -> None:
         """Of writers that all expect the same version at once, exactly one succeeds."""

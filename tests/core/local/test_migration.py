@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from core.local.programs import running
+from memlane.errors import StoreFileError
 from memlane.lexical import terms
 from memlane.local import SqliteBackend
 from memlane.local.sqlite import integrity, schema
@@ -283,3 +284,33 @@ def test_two_programs_at_once(first: Path) -> None:
         for program in (one, other):
             assert [program.hear(), program.hear()] == ["opening", "open"]
             program.finish()
+
+
+async def test_an_older_program_leaves_no_versions_behind(tmp_path: Path) -> None:
+    """It knows nothing of histories; with the last record of a lane they go all the same."""
+    path = tmp_path / "memory.db"
+    backend = SqliteBackend(path)
+    before = make_record("r", "first")
+    await put(backend, indexed(before))
+    after = replace(indexed(make_record("r", "second", version=2)), replaces=before)
+    await put(backend, after, expected_version=1)
+    await backend.aclose()
+    with closing(sqlite3.connect(path, isolation_level=None)) as older:
+        assert older.execute("select count(*) from version").fetchone() == (1,)
+        for statement in ("delete from hot", "delete from record", "delete from lane"):
+            older.execute(statement)
+        assert older.execute("select count(*) from version").fetchone() == (0,)
+
+
+async def test_a_program_that_has_become_the_older_one_writes_no_more(tmp_path: Path) -> None:
+    """It says so, reads on, and what it wrote before is there."""
+    path = tmp_path / "memory.db"
+    backend = SqliteBackend(path)
+    await put(backend, indexed(make_record("a")))
+    with closing(sqlite3.connect(path, isolation_level=None)) as newer:
+        newer.execute(f"pragma user_version = {len(MIGRATIONS) + 1}")
+    with pytest.raises(StoreFileError, match="newer memlane"):
+        await put(backend, indexed(make_record("b")))
+    reach = Reach.point(make_record("a").scope, now=NOW)
+    assert [one.record.id for one in await backend.fetch(["a", "b"], reach=reach)] == ["a"]
+    await backend.aclose()

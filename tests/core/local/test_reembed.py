@@ -218,7 +218,7 @@ async def test_of_several_spaces_one(backend: Backend) -> None:
     await _fill(backend)
     before = make_record("odd", scope=_ADA, space="third:5")
     odd = replace(before, version=2)
-    item = replace(indexed(odd, *directions(1, dimensions=5)), replaces=before)
+    item = replace(indexed(odd), parts=(), replaces=before)
     await backend.upsert([item], scope=_ADA)
     await backend.begin_reembed(scope=_ACME, space=_NEW)
     assert await _embed(backend) == 13

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from memlane.aws.plane import DataPlane
 from memlane.aws.s3vectors.index import Index, Signer
-from memlane.aws.s3vectors.naming import IndexTarget, codes_of, index_of, shadow_of
+from memlane.aws.s3vectors.naming import IndexTarget, codes_of, shadow_of, target_of
 from memlane.errors import BackendError, ValidationError
 from memlane.scope import Scope
 
@@ -103,4 +103,6 @@ class Doors:
         return shadow
 
     def _target(self, scope: Scope) -> IndexTarget:
-        return IndexTarget(self.bucket, self.shared or index_of(scope, per_user=self.per_user))
+        if self.shared is not None:
+            return IndexTarget(self.bucket, self.shared)
+        return target_of(self.bucket, scope, per_user=self.per_user)

@@ -19,11 +19,11 @@ __all__ = (
     "WHOLE_KEY",
     "IndexTarget",
     "codes_of",
-    "index_of",
     "is_reserved",
     "is_space_key",
     "shadow_of",
     "space_key",
+    "target_of",
 )
 
 _REQUESTS: Final = 1_000.0
@@ -71,11 +71,16 @@ def _reading(bucket: str, index: str) -> Lane:
     return Lane(f"{bucket}/{index} reading")
 
 
-def index_of(scope: Scope, *, per_user: bool) -> str:
+def target_of(bucket: str, scope: Scope, *, per_user: bool) -> IndexTarget:
     """Return the index of a scope's tenant, or of its user alone."""
-    if per_user:
-        return index_name(user_code(scope.tenant, scope.user))
-    return index_name(tenant_code(scope.tenant))
+    return _target(bucket, scope.tenant, scope.user if per_user else None)
+
+
+# The same few are asked again and again, and looking a code up takes less than making it.
+@functools.lru_cache(maxsize=4096)
+def _target(bucket: str, tenant: str | None, user: str | None) -> IndexTarget:
+    code = tenant_code(tenant) if user is None else user_code(tenant, user)
+    return IndexTarget(bucket, index_name(code))
 
 
 def shadow_of(index: str) -> str:

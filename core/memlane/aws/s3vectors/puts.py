@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
@@ -36,7 +36,7 @@ GATHER_SECONDS: Final = 0.003
 FLIGHTS: Final = 16
 """Requests in flight of one queue; what comes then waits for the next to land, and gathers."""
 
-ENOUGH: Final = 6
+ENOUGH: Final = 10
 """Puts that need not wait for more. They land together, so their callers come back together and
 meet again, and with others: without an end to that, a hundred callers are in step before long, and
 each waits for the work of all."""
@@ -313,13 +313,13 @@ async def put_vectors(
     await plane.run(_put_here, target, credentials, vectors, left)
 
 
-async def _put_here(
+def _put_here(
     channel: Channel,
     target: IndexTarget,
     credentials: Credentials,
     vectors: Sequence[bytes],
     deadline: float | None,
-) -> None:
+) -> Awaitable[None]:
     key = (
         PutQueue, target.bucket, target.index, credentials.access_key, credentials.session_token,
     )  # fmt: skip
@@ -330,7 +330,7 @@ async def _put_here(
         queue = attached[key] = PutQueue(
             channel, target, credentials, rested=functools.partial(attached.pop, key, None)
         )
-    await queue.put(vectors, deadline=deadline)
+    return queue.put(vectors, deadline=deadline)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -345,7 +345,7 @@ def _key_of(vector: bytes) -> bytes:
 
 def _runs(vectors: Sequence[bytes]) -> list[tuple[Sequence[bytes], frozenset[bytes]]]:
     """Cut before each key that was met already: what it would do twice in a request is unknown."""
-    keys = frozenset(map(_key_of, vectors))
+    keys = frozenset([_key_of(vector) for vector in vectors])
     if len(keys) == len(vectors):
         return [(vectors, keys)]
     runs: list[tuple[Sequence[bytes], frozenset[bytes]]] = []

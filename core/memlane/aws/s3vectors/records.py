@@ -113,19 +113,24 @@ def _encoded(
     sketched = "row" in description.unfilterable
     found: list[bytes] = []
     for number, part in enumerate(item.parts):
+        components, sketch = _components(part.vector, description), b""
         flat["part"] = number
         if room >= HEAD_CHARS:
             count = len(part.terms)
             terms = part.terms if packed_chars(count) <= room else None
-            sketch = b""
             if sketched and packed_chars(count, sketch=COMPONENTS) <= room:
-                sketch = sketch_of(part.vector)
+                sketch = sketch_of(components)
             flat["row"] = pack(
                 first, part.start, part.end, len(item.parts), terms, sketch=sketch, kept=kept
             )
+        if not sketch and not components.any():
+            raise EmbeddingSpaceError(
+                "a vector of length zero has no direction, and cannot be stored",
+                remedy="check the embedder",
+            )
         vector = {
             "key": f"{key}#w{number}" if number else key,
-            "data": {"float32": _components(part.vector, description)},
+            "data": {"float32": components},
             "metadata": flat,
         }
         found.append(orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY))
@@ -192,11 +197,6 @@ def _components(vector: Vector, description: Description) -> Vector:
             raise EmbeddingSpaceError(
                 "a vector holds a number that float32 cannot hold", remedy="check the embedder"
             )
-    if not row.any():
-        raise EmbeddingSpaceError(
-            "a vector of length zero has no direction, and cannot be stored",
-            remedy="check the embedder",
-        )
     return row
 
 

@@ -64,6 +64,12 @@ async def attempted(
         at_once: How many are under way at a time.
     """
     waiting = list(enumerate(calls))
+    if len(waiting) == 1:
+        try:
+            await waiting[0][1]()
+        except Exception as error:  # noqa: BLE001 - returned
+            return [False], error
+        return [True], None
     succeeded = [False] * len(waiting)
     errors: list[Exception] = []
     waiting.reverse()
@@ -78,11 +84,7 @@ async def attempted(
             else:
                 succeeded[place] = True
 
-    count = min(at_once, len(waiting))
-    if count == 1:
-        await work()
-    else:
-        async with anyio.create_task_group() as group:
-            for _ in range(count):
-                group.start_soon(work)
+    async with anyio.create_task_group() as group:
+        for _ in range(min(at_once, len(waiting))):
+            group.start_soon(work)
     return succeeded, errors[0] if errors else None

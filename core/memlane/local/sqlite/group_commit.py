@@ -10,7 +10,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
+from memlane.errors import StoreFileError
 from memlane.local.sqlite.failures import translate
+from memlane.local.sqlite.schema import MIGRATIONS, version_of
 from memlane.local.sqlite.store_file import StoreFile
 from memlane.local.sqlite.writing import Change
 from memlane.runtime import Answer, WorkerThreads, expect, fork
@@ -147,6 +149,10 @@ def _commit(connection: sqlite3.Connection, changes: Sequence[Change[Any] | None
         connection.execute("begin immediate")
     except sqlite3.Error as exc:
         return [_Failure(exc) for _ in changes]
+    if version_of(connection) != len(MIGRATIONS):
+        # Brought up to date by a newer program while this one had it open.
+        connection.execute("rollback")
+        return [_Failure(_outdated()) for _ in changes]
     try:
         outcomes: list[object] = [_attempt(connection, change) for change in changes]
         connection.execute("commit")
@@ -159,6 +165,13 @@ def _commit(connection: sqlite3.Connection, changes: Sequence[Change[Any] | None
         # A full disk takes everybody's work with it; who fits on it is found one at a time.
         return [outcome for change in changes for outcome in _commit(connection, [change])]
     return outcomes
+
+
+def _outdated() -> StoreFileError:
+    return StoreFileError(
+        "a newer memlane has brought the store to another schema version",
+        remedy="end this program and start it again with that version",
+    )
 
 
 def _attempt(connection: sqlite3.Connection, change: Change[Any] | None) -> object:

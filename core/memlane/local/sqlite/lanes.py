@@ -232,11 +232,26 @@ def space_of(
         fits = have
     if not number:
         refuse_former(connection, scope, name, operation="upsert")
+    if fits and not known:
+        _begin_space(connection, scope, name)
+    if not number:
         return _insert_space(connection, scope, name, fits)
     if fits != known:
         # Until now it had records without vectors only.
         connection.execute("update space set dimensions = ? where id = ?", (fits, number))
     return number
+
+
+def _begin_space(connection: sqlite3.Connection, scope: Scope, name: str) -> None:
+    """Let a tenant's first vectors be of a space, whatever was registered and not used.
+
+    Raises:
+        EmbeddingSpaceError: There are vectors of another.
+    """
+    if not has_records(connection, scope):
+        _unregister_others(connection, scope, name)
+    vectors = {other for other, (_, size) in spaces_of(connection, scope).items() if size}
+    check_space(name, vectors, scope=scope)
 
 
 def refuse_former(
@@ -261,13 +276,17 @@ def register_space(connection: sqlite3.Connection, scope: Scope, space: Embeddin
         EmbeddingSpaceError: There are records of another.
     """
     if not has_records(connection, scope):
-        connection.execute(
-            "delete from space where tenant = ? and name <> ?", (column_of(scope.tenant), space.id)
-        )
+        _unregister_others(connection, scope, space.id)
     known = spaces_of(connection, scope)
     check_space(space.id, known, scope=scope)
     if space.id not in known:
         _insert_space(connection, scope, space.id, space.dimensions)
+
+
+def _unregister_others(connection: sqlite3.Connection, scope: Scope, name: str) -> None:
+    connection.execute(
+        "delete from space where tenant = ? and name <> ?", (column_of(scope.tenant), name)
+    )
 
 
 def _insert_space(connection: sqlite3.Connection, scope: Scope, name: str, dimensions: int) -> int:

@@ -218,6 +218,14 @@ _LIVED: Final = (
         primary key (lane, seq, part)
     ) without rowid
     """,
+    # A program of an older version that has the file open forgets what it knows of, and no more.
+    """
+    create trigger lane_forgotten after delete on lane begin
+        delete from version where lane = old.id;
+        delete from shadow where lane = old.id;
+        delete from shadowed where lane = old.id;
+    end
+    """,
 )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
-from memlane.checks import check_upsert, check_version
-from memlane.local.codec import to_micros
+from memlane.checks import check_same, check_upsert, check_version
+from memlane.local.codec import from_micros, to_micros
 from memlane.local.sqlite.lanes import (
     Lane,
     drop_empty,
@@ -31,8 +31,18 @@ T = TypeVar("T")
 Change: TypeAlias = Callable[[sqlite3.Connection], T]
 """Writes inside a transaction that others share; may be run again if that one was lost."""
 
-_FIND = "select id, seq, version, session, expires from record where lane = ? and id in"
+_FIND = "select seq, session, expires from record where lane = ? and id in"
+_THERE = "select id, seq, version, stored, updated from record where lane = ? and id in"
 _AT_ONCE = 500  # values of a statement; older SQLites take 999
+
+
+class _There(NamedTuple):
+    """A stored record: its place, its version, and when it was stored and last changed."""
+
+    seq: int
+    version: int
+    stored: int
+    updated: int
 
 
 def plan_upsert(
@@ -46,6 +56,7 @@ def plan_upsert(
     check_upsert(records, scope=scope, expected_version=expected_version)
     # Of one id given twice the last counts, in the place of the first.
     encoded = list({item.id: item for item in encode(records)}.values())
+    conditions = {} if expected_version is None else {item.record.id: item for item in records}
 
     def change(connection: sqlite3.Connection) -> None:
         if not encoded:
@@ -53,14 +64,17 @@ def plan_upsert(
         found = find_lane(connection, scope)
         have = _stored(connection, found, encoded)
         for item in encoded:
-            version = have[item.id][1] if item.id in have else 0
-            check_version(item.id, version, expected_version, scope=scope)
+            there = have.get(item.id)
+            check_version(item.id, there.version if there else 0, expected_version, scope=scope)
+            if there is not None and item.id in conditions:
+                moments = from_micros(there.stored), from_micros(there.updated)
+                check_same(conditions[item.id], moments, scope=scope)
         spaces = _spaces(connection, scope, encoded)
         lane, place = make_room(connection, scope, found, records=len(encoded) - len(have))
         placed: list[tuple[int, int, EncodedRecord]] = []
         for item in encoded:
             if item.id in have:
-                seq = have[item.id][0]
+                seq = have[item.id].seq
                 _go_on(connection, lane, seq, item)
             else:
                 seq, place = place, place + 1
@@ -69,7 +83,7 @@ def plan_upsert(
                     keep_given(connection, lane, seq, space, item.replaces)
             placed.append((seq, spaces[item.space], item))
         if have:
-            remove_vectors(connection, lane, [seq for seq, _ in have.values()])
+            remove_vectors(connection, lane, [there.seq for there in have.values()])
         insert(connection, lane, placed)
 
     return change
@@ -85,14 +99,14 @@ def _go_on(connection: sqlite3.Connection, lane: int, seq: int, item: EncodedRec
 
 def _stored(
     connection: sqlite3.Connection, lane: Lane | None, encoded: Sequence[EncodedRecord]
-) -> dict[str, tuple[int, int]]:
+) -> dict[str, _There]:
     if lane is None:
         return {}
-    found: dict[str, tuple[int, int]] = {}
+    found: dict[str, _There] = {}
     for at in range(0, len(encoded), _AT_ONCE):
         ids = [item.id for item in encoded[at : at + _AT_ONCE]]
-        rows = connection.execute(f"{_FIND} ({_marks(len(ids))})", (lane.id, *ids))
-        found |= {record_id: (seq, version) for record_id, seq, version, *_ in rows}
+        rows = connection.execute(f"{_THERE} ({_marks(len(ids))})", (lane.id, *ids))
+        found |= {record_id: _There(*told) for record_id, *told in rows}
     return found
 
 
@@ -105,9 +119,11 @@ def _spaces(
 ) -> dict[str, int]:
     dimensions: dict[str, frozenset[int]] = {}
     for item in encoded:
+        dimensions[item.space] = dimensions.get(item.space, frozenset()) | item.dimensions
+    # After those with vectors, which may be the first that the tenant has.
+    for item in encoded:
         if item.replaces is not None:
             dimensions.setdefault(item.replaces.space, frozenset())
-        dimensions[item.space] = dimensions.get(item.space, frozenset()) | item.dimensions
     return {name: space_of(connection, scope, name, dims) for name, dims in dimensions.items()}
 
 
@@ -132,7 +148,7 @@ def _delete_from(
     for at in range(0, len(wanted), _AT_ONCE):
         ids = wanted[at : at + _AT_ONCE]
         rows = connection.execute(f"{_FIND} ({_marks(len(ids))})", (lane.id, *ids))
-        for _, seq, _, session, expires in rows.fetchall():
+        for seq, session, expires in rows.fetchall():
             expired = now is not None and expires is not None and expires <= now
             if not expired and (reach.any_session or session == reach.scope.session):
                 gone.append(seq)
