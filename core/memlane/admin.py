@@ -180,11 +180,13 @@ class TenantAdmin:
         on_progress: Callable[[Progress], object] | None = None,
         user: str | None = None,
     ) -> ReembedReceipt:
-        """Take the tenant to another embedder's space; nobody notices until it is done.
+        """Take the tenant to another embedder's space.
 
-        The new vectors gather beside the old ones and take their place at once. Cut short, even
-        by a kill, the next call goes on where this one was. From then on clients of the old
-        embedder are refused: make them anew with the new one.
+        The new vectors gather beside the old ones, which nobody notices, and then take their
+        place: in one step where the store can; on S3 Vectors the index is deleted and filled
+        anew, and until that is done nobody else may write, and whoever recalls finds less. Cut
+        short, even by a kill, the next call goes on where this one was. From then on clients of
+        the old embedder are refused: make them anew with the new one.
 
         Args:
             embedder: The new one; it is not closed.
@@ -194,7 +196,7 @@ class TenantAdmin:
         Raises:
             ConflictError: Somebody is taking it to a third space, or it is written to so fast
                 that there is no end to it.
-            BackendError: The backend cannot do it.
+            BackendError: The backend cannot do it, or fewer records are there than before.
         """
         scope = self._of(user, "reembed")
         with self._call("reembed", scope):

@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from memlane.errors import BackendError, EmbeddingSpaceError, MemlaneError
-from memlane.images import Picture
+from memlane.images import Picture, unseen
 from memlane.marks import marked_terms
 from memlane.metering import current
 from memlane.powers import SupportsImages
@@ -30,7 +30,7 @@ from memlane.protocols import (
 )
 from memlane.runtime import SingleFlight, WorkerThreads, fork
 from memlane.scope import Scope
-from memlane.types import Image
+from memlane.types import Image, MemoryRecord
 from memlane.windows import clip, windows
 
 __all__ = ("Embeddings", "VectorCache", "embed_all")
@@ -135,7 +135,7 @@ def check_vectors(vectors: Vector, *, count: int, space: EmbeddingSpace) -> Vect
             remedy=f"check that the model really is {space.id}",
         )
     # One pass for both questions; a length that overflowed or vanished is looked into.
-    lengths: list[float] = np.einsum("ij,ij->i", found, found).tolist()
+    lengths: list[float] = [np.vdot(row, row) for row in found]
     if not all(0.0 < length < _INFINITE for length in lengths):
         _check_numbers(found)
     return found
@@ -314,14 +314,21 @@ class Embeddings:
                 meter.embedded += len(some)
         return found
 
-    async def changed_parts(self, text: str, before: IndexedRecord) -> tuple[RecordPart, ...]:
-        """Return the parts of a record's new text, and those of the pictures that it keeps."""
-        [made] = await self.document_parts([text])
+    async def changed_parts(self, after: MemoryRecord, before: IndexedRecord) -> IndexedRecord:
+        """Return a record with the parts of its new text, and of the pictures that it keeps.
+
+        Where vectors of pictures are missing its notes say so: nobody can make them again.
+        """
+        [made] = await self.document_parts([after.text])
         seen = sum(note.embedded for note in before.record.images)
-        if not seen or len(before.parts) <= seen or before.record.space != self.space.id:
-            return made
+        if not seen:
+            return IndexedRecord(record=after, parts=made)
+        if len(before.parts) <= seen or before.record.space != self.space.id:
+            after = replace(after, images=unseen(after.images))
+            return IndexedRecord(record=after, parts=made)
         # Pictures come last; what finds their words is the text that now stands beside them.
-        return (*made, *(replace(made[0], vector=part.vector) for part in before.parts[-seen:]))
+        kept = [replace(made[0], vector=part.vector) for part in before.parts[-seen:]]
+        return IndexedRecord(record=after, parts=(*made, *kept))
 
     def forget(self, scope: Scope) -> None:
         """Drop what is cached of the scope's user."""

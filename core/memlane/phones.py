@@ -49,8 +49,9 @@ _ZERO: Final = lazy(
 _GROUP: Final = lazy(r"(\D*)(\d+)")
 _DIGITS: Final = lazy(rf"(?:\d(?<!\d\d)|[+(]\d)(?:{_GAP}\d){{6,14}}(?!\d)")
 _NAMED: Final = lazy(
-    r"(?i)(?<![^\W_])(?:(?:tele)?phone|tel|telefon|cell|cellphone|mobile|mobil|handy|fax|whatsapp"
-    r"|call|dial|ring|celular|m[o\u00f3]vil|tel[e\u00e9]fono|t[e\u00e9]l[e\u00e9]phone)(?![^\W_])"
+    r"(?i)(?<![^\W_])(?:(?:tele|cell|mobile|home|work|office)?phone|tel|telefon|cell|mobile|mobil"
+    r"|handy|fax|whatsapp|call|dial|ring|celular|m[o\u00f3]vil|tel[e\u00e9]fono"
+    r"|t[e\u00e9]l[e\u00e9]phone)(?:number|no|nr|\d)?(?![^\W_])"
     r"[^\d\n+(]{0,24}\Z"
 )
 _DATE: Final = lazy(

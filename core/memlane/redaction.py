@@ -21,6 +21,8 @@ __all__ = ("Redacting",)
 _Many: TypeAlias = "tuple[object, ...]"
 _LONG: Final = 10**6  # seven digits: no telephone number has fewer
 _LONGEST: Final = 10**20
+_TURN_CHARS: Final = 2_000  # are looked through in half a millisecond
+_KEY_CHARS: Final = 64  # shown with each value: a key may be long, and have many
 _REMEDY: Final = "correct the redactor; nothing was embedded or stored"
 
 
@@ -69,7 +71,8 @@ class Redacting:
     async def changes(self, changes: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the changes of an update as they may be stored.
 
-        What a redactor wants the record to be labelled with is there as `labels`.
+        What a redactor wants the record to be labelled with is there as `labels`, if only that it
+        wants nothing.
 
         Raises:
             As `new_memories` does.
@@ -84,8 +87,7 @@ class Redacting:
             allowed["metadata"] = await seen.metadata(changes["metadata"])
         if "tags" in changes:
             allowed["tags"] = await seen.tags(changes["tags"])
-        if seen.labels:
-            allowed["labels"] = tuple(seen.labels)
+        allowed["labels"] = tuple(seen.labels)
         return allowed
 
     async def query(self, text: str) -> str:
@@ -119,6 +121,7 @@ class _Seen:
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
         self._known: dict[str, str] = {}
+        self._looked = 0
         self.labels: dict[str, None] = {}
 
     async def words(self, text: str, *, name: str = "content") -> str:
@@ -149,13 +152,15 @@ class _Seen:
         image = picture.image and replace(picture.image, name=allowed)
         return Picture(note=replace(picture.note, name=allowed), image=image)
 
-    async def _value(self, value: MetadataValue) -> MetadataValue:
+    async def _value(self, value: MetadataValue, key: str = "") -> MetadataValue:
+        """Return a value as it may be kept; `key` is the nearest one, as it may be kept."""
         if isinstance(value, str):
-            return await self._text(value)
+            return await self._under(key, value)
         if isinstance(value, Mapping):
             found: dict[str, MetadataValue] = {}
-            for key, each in value.items():
-                found[await self._text(key)] = await self._value(each)
+            for name, each in value.items():
+                allowed = await self._text(name)
+                found[allowed] = await self._value(each, allowed)
             if len(found) < len(value):
                 raise RedactedError(
                     "two keys of the metadata are one when they are redacted",
@@ -163,12 +168,23 @@ class _Seen:
                 )
             return found
         if isinstance(value, Sequence):
-            return [await self._value(each) for each in value]
+            return [await self._value(each, key) for each in value]
         if isinstance(value, int | float) and _is_long(value):
             shown = str(abs(int(value)))
-            allowed = await self._text(shown)
-            return value if allowed == shown else allowed
+            kept = await self._under(key, shown)
+            return value if kept == shown else kept
         return value
+
+    async def _under(self, key: str, text: str) -> str:
+        """Return a text as it may be kept under a key, which is shown as a text would say it."""
+        if not text or not key:
+            return await self._text(text)
+        prefix = f"{key[-_KEY_CHARS:]}: "
+        allowed = await self._text(prefix + text)
+        if allowed.startswith(prefix):
+            return allowed[len(prefix) :]
+        # Key and value may be taken out together; what stands there instead is the value.
+        return "" if allowed == prefix.rstrip() else allowed
 
     async def _text(self, text: str) -> str:
         if not text:
@@ -191,6 +207,11 @@ class _Seen:
             for finding in redaction.findings:
                 meter.redaction(finding.kind)
         self._known[text] = redaction.text
+        self._looked += len(text)
+        if self._looked > _TURN_CHARS:
+            # Metadata may have thousands of values; others have their turn between them.
+            self._looked = 0
+            await checkpoint()
         return redaction.text
 
 

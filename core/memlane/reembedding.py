@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -30,6 +30,9 @@ from memlane.windows import clip, windows
 __all__ = ("plan_reembed", "reembed")
 
 _PAGE: Final = 200
+_CHARS_AT_ONCE: Final = 60_000
+"""Of what is embedded together: two records of the longest, and some 20 MB of their vectors."""
+
 _USERS: Final = 100
 _ROUNDS: Final = 10
 """A tenant that is written to meanwhile is looked through again; one that never rests, in vain."""
@@ -122,20 +125,25 @@ async def reembed(
     try:
         for _ in range(_ROUNDS):
             async with aclosing(_pending(shadows, space, scope)) as pages:
-                async for records in pages:
-                    parts = await embeddings.document_parts([each.text for each in records])
-                    anew = [
-                        IndexedRecord(
-                            record=replace(record, images=unseen(record.images)), parts=each
-                        )
-                        for record, each in zip(records, parts, strict=True)
-                    ]
-                    await shadows.shadow(anew, scope=scope, space=space)
-                    done += len(anew)
-                    if on_progress is not None:
-                        on_progress(Progress(done=done, total=total))
+                async for page in pages:
+                    for records in _lots(page):
+                        parts = await embeddings.document_parts([each.text for each in records])
+                        anew = [
+                            IndexedRecord(
+                                record=replace(record, images=unseen(record.images)), parts=each
+                            )
+                            for record, each in zip(records, parts, strict=True)
+                        ]
+                        await shadows.shadow(anew, scope=scope, space=space)
+                        done += len(anew)
+                        if on_progress is not None:
+                            on_progress(Progress(done=done, total=total))
+            # Where it is not one step, what was there before must be there after it.
+            least = None if backend.capabilities.atomic_conditions else total
+            if least is not None:
+                least = await _total(backend, scope, now)
             if await shadows.cut_over(scope=scope, space=space):
-                return await _verified(backend, scope, space, now, embedded=done)
+                return await _verified(backend, scope, space, now, embedded=done, least=least)
     finally:
         workers.close()
     raise ConflictError(
@@ -145,7 +153,13 @@ async def reembed(
 
 
 async def _verified(
-    backend: VectorBackend, scope: Scope, space: EmbeddingSpace, now: datetime, *, embedded: int
+    backend: VectorBackend,
+    scope: Scope,
+    space: EmbeddingSpace,
+    now: datetime,
+    *,
+    embedded: int,
+    least: int | None = None,
 ) -> ReembedReceipt:
     records = embedded
     await backend.ensure_index(scope=scope, space=space)
@@ -157,6 +171,11 @@ async def _verified(
             raise BackendError(
                 f"{left} records are of another embedding space after the cut-over",
                 remedy="call it again",
+            )
+        if least is not None and records < least:
+            raise BackendError(
+                f"{least - records} of {least} records are missing after the cut-over",
+                remedy="if nobody deleted them meanwhile, restore the tenant from an export",
             )
     return ReembedReceipt(space=space.id, records=records, embedded=embedded)
 
@@ -180,6 +199,19 @@ async def _pending(
             yield _of_tenant(page.records, scope)
         if (cursor := page.cursor) is None:
             return
+
+
+def _lots(records: Sequence[MemoryRecord]) -> Iterator[Sequence[MemoryRecord]]:
+    """Yield records in lots whose vectors fit into memory, however long they are."""
+    lot: list[MemoryRecord] = []
+    size = 0
+    for record in records:
+        if lot and size + len(record.text) > _CHARS_AT_ONCE:
+            yield lot
+            lot, size = [], 0
+        lot.append(record)
+        size += len(record.text)
+    yield lot
 
 
 async def _everything(

@@ -14,7 +14,8 @@ __all__ = ("Retention", "WhenFull", "check_interval")
 
 WhenFull = Literal["refuse", "oldest", "least_recent"]
 """What is done with one record too many: it is refused, or the one that happened first goes, or
-the one that was not changed for longest."""
+the one that was not changed for longest. A time to come keeps nothing longer: what is said to
+happen later than it was last said counts as of then."""
 
 _POLICIES: Final[tuple[str, ...]] = get_args(WhenFull)
 _LONGEST: Final = timedelta(days=365_250)  # a thousand years; no calendar here goes beyond 9999

@@ -58,6 +58,7 @@ _ENTRY_BYTES: Final = 8  # the same: an entry of an object, besides its key and 
 _NUMBER_BYTES: Final = 4
 _FIRST_PRINTABLE: Final = 0x20
 _AFTER_ASCII: Final = range(0x7F, 0xA0)
+_NOTHING: Final[Mapping[str, MetadataValue]] = MappingProxyType({})
 
 
 def value_size(value: FilterableValue) -> int:
@@ -158,28 +159,25 @@ def check_query(text: object) -> str:
     return check_text(text, name="query")
 
 
-def _check_key(key: object) -> str:
+def _bad_key(place: int, reason: str, remedy: str) -> ValidationError:
+    # By its place: what somebody took for a key may be what nobody else is to read.
+    return ValidationError(f"metadata key {place} {reason}", remedy=remedy)
+
+
+def _check_key(key: object, place: int) -> str:
     if not isinstance(key, str) or not key:
-        raise ValidationError(
-            "a metadata key must be a non-empty string", remedy="name every key with text"
-        )
+        raise _bad_key(place, "is no string, or an empty one", "name every key with text")
     if _lone_surrogate(key) is not None:
-        raise ValidationError(
-            "a metadata key holds a lone surrogate", remedy="decode the key properly"
-        )
+        raise _bad_key(place, "holds a lone surrogate", "decode it properly")
     size = len(key.encode("utf-8"))
     if size > MAX_KEY_BYTES:
-        raise ValidationError(
-            f"a metadata key has {size:,} bytes; at most {MAX_KEY_BYTES} are allowed",
-            remedy="shorten the key",
-        )
+        reason = f"has {size:,} bytes; at most {MAX_KEY_BYTES} are allowed"
+        raise _bad_key(place, reason, "shorten it")
     if key.startswith(("@", "$")):
-        raise ValidationError(
-            f"metadata key {key!r} begins with {key[0]!r}, which is kept for filters",
-            remedy="rename the key",
-        )
+        reason = f"begins with {key[0]!r}, which is kept for filters"
+        raise _bad_key(place, reason, "rename it")
     if _control_character(key):
-        raise ValidationError("a metadata key holds a control character", remedy="rename the key")
+        raise _bad_key(place, "holds a control character", "rename it")
     return str.__str__(key)
 
 
@@ -192,59 +190,65 @@ class _Copier:
 
     def __init__(self, room: int) -> None:
         self._room = room
+        self._place = 0
 
-    def copy(self, value: object, key: str, depth: int = 1) -> MetadataValue:
+    def under(self, place: int, value: object) -> MetadataValue:
+        """Return a copy of the value of the key that stands in this place, counted from 1."""
+        self._place = place
+        return self._copy(value)
+
+    def _name(self) -> str:
+        return f"the value of metadata key {self._place}"
+
+    def _copy(self, value: object, depth: int = 1) -> MetadataValue:
         if depth > MAX_DEPTH:
             raise ValidationError(
-                f"metadata {key!r} nests more than {MAX_DEPTH} levels, or holds itself",
+                f"{self._name()} nests more than {MAX_DEPTH} levels, or holds itself",
                 remedy="flatten it",
             )
         self._spend(1)
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, str):
-            return self._text(value, key)
+            return self._text(value)
         if isinstance(value, int):
             if not -_INTEGER_LIMIT < value < _INTEGER_LIMIT:
                 raise ValidationError(
-                    f"metadata {key!r} holds an integer beyond 64 bits",
+                    f"{self._name()} holds an integer beyond 64 bits",
                     remedy="store it as a string",
                 )
             return int(value)
         if isinstance(value, float):
             if not math.isfinite(value):
                 raise ValidationError(
-                    f"metadata {key!r} holds a number that is not finite",
+                    f"{self._name()} holds a number that is not finite",
                     remedy="leave it out, or pass None",
                 )
             return float(value)
         if isinstance(value, Mapping):
             entries = cast("Mapping[object, object]", value).items()
-            return {
-                self._inner_key(inner, key): self.copy(each, key, depth + 1)
-                for inner, each in entries
-            }
+            return {self._inner_key(inner): self._copy(each, depth + 1) for inner, each in entries}
         if isinstance(value, list | tuple):
             items = cast("Sequence[object]", value)
-            return [self.copy(each, key, depth + 1) for each in items]
+            return [self._copy(each, depth + 1) for each in items]
         raise ValidationError(
-            f"metadata {key!r} holds a {type(value).__name__}, which JSON cannot say",
+            f"{self._name()} holds a {type(value).__name__}, which JSON cannot say",
             remedy="pass strings, numbers, booleans, None, lists or objects",
         )
 
-    def _inner_key(self, inner: object, key: str) -> str:
+    def _inner_key(self, inner: object) -> str:
         if not isinstance(inner, str):
             raise ValidationError(
-                f"metadata {key!r} holds a key that is not a string",
+                f"{self._name()} holds a key that is not a string",
                 remedy="name every key with text",
             )
-        return self._text(inner, key)
+        return self._text(inner)
 
-    def _text(self, text: str, key: str) -> str:
+    def _text(self, text: str) -> str:
         self._spend(len(text))
         if _lone_surrogate(text) is not None:
             raise ValidationError(
-                f"metadata {key!r} holds a lone surrogate", remedy="decode it properly"
+                f"{self._name()} holds a lone surrogate", remedy="decode it properly"
             )
         return str.__str__(text)
 
@@ -263,13 +267,15 @@ def check_metadata(metadata: object) -> Mapping[str, MetadataValue]:
     """Return a detached copy of metadata that JSON can say.
 
     Raises:
-        ValidationError: It cannot be stored; the message names the key, never a value.
+        ValidationError: It cannot be stored; the message says in which place, and quotes nothing.
     """
     if not isinstance(metadata, Mapping):
         raise ValidationError(
             f"metadata must be an object, not {type(metadata).__name__}", remedy="pass a dict"
         )
     given = cast("Mapping[object, object]", metadata)
+    if not given:
+        return _NOTHING
     if len(given) > MAX_METADATA_KEYS:
         raise ValidationError(
             f"metadata has {len(given):,} keys; at most {MAX_METADATA_KEYS} are allowed",
@@ -277,9 +283,8 @@ def check_metadata(metadata: object) -> Mapping[str, MetadataValue]:
         )
     copier = _Copier(MAX_PAYLOAD_BYTES)
     copied: dict[str, MetadataValue] = {}
-    for name, value in given.items():
-        key = _check_key(name)
-        copied[key] = copier.copy(value, key)
+    for place, (name, value) in enumerate(given.items(), start=1):
+        copied[_check_key(name, place)] = copier.under(place, value)
     return MappingProxyType(copied)
 
 
@@ -293,6 +298,8 @@ def check_tags(tags: object) -> tuple[str, ...]:
         raise ValidationError(
             f"tags must be a list of strings, not {type(tags).__name__}", remedy='pass ["a tag"]'
         )
+    if not tags:
+        return ()
     found: set[str] = set()
     for tag in cast("Sequence[object]", tags):
         if not isinstance(tag, str) or not tag or tag.isspace():

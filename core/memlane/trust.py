@@ -62,7 +62,9 @@ class TrustPolicy:
     Args:
         sources: Only what one of these vouches for; None is all.
         max_age: Only what happened so short a while ago; a bound for all sources, or for each
-            source one of its own. A source without a bound is never too old.
+            source one of its own. A source without a bound is never too old. A time to come is no
+            way around it: such a record counts from when it was stored or changed, and is not
+            recalled while it is further away than the bound.
         labels: What is said of the records of a source, such as {"tool": "unverified"}.
         scanner: Looks at each record that is about to be recalled. When it fails nothing is
             recalled.
@@ -123,8 +125,12 @@ class TrustPolicy:
             return False
         ages = self.max_age
         age = ages.get(record.source) if isinstance(ages, Mapping) else ages
+        if age is None:
+            return True
+        happened = record.occurred_at
+        since = min(happened, record.updated_at)
         # Not `now - age`: an age may be longer than there have been days.
-        return age is None or now - record.occurred_at <= age
+        return now - since <= age and happened - now <= age
 
     async def scanned(self, records: Sequence[MemoryRecord]) -> list[TrustVerdict]:
         """Return a verdict for each record, the label of its source before the scanner's.

@@ -139,12 +139,12 @@ class Updater:
                 remedy="read it again and repeat the change",
             )
         after = await change(record)
-        parts = before.parts
-        if after.text != record.text or after.space != record.space or not parts:
-            parts = await self._embeddings.changed_parts(after.text, before)
+        made = IndexedRecord(record=after, parts=before.parts)
+        if after.text != record.text or after.space != record.space or not before.parts:
+            made = await self._embeddings.changed_parts(after, before)
         try:
             await self._backend.upsert(
-                [IndexedRecord(record=after, parts=parts, replaces=record)],
+                [replace(made, replaces=record)],
                 scope=record.scope,
                 expected_version=record.version,
             )
@@ -152,7 +152,7 @@ class Updater:
             if expected_version is not None:
                 raise
             return None
-        return after
+        return made.record
 
 
 async def _redacted(

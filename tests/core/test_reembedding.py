@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from memlane import (
+    BackendError,
     ConflictError,
     EmbeddingSpaceError,
     IsolationError,
@@ -22,7 +23,8 @@ from memlane import (
 )
 from memlane.local import InMemoryBackend, SqliteBackend
 from memlane.powers import PendingPage
-from memlane.protocols import EmbeddingSpace, IndexedRecord, Purpose, Vector
+from memlane.protocols import Capabilities, EmbeddingSpace, IndexedRecord, Purpose, Vector
+from memlane.scope import Reach
 from memlane.testing import FakeClock, HashingEmbedder
 from memlane.testing.samples import make_record
 
@@ -278,3 +280,46 @@ async def test_anothers_record_is_not_embedded(clock: FakeClock) -> None:
             await call(new)
         assert "secret" not in str(caught.value)
     assert new.texts == []
+
+
+async def test_long_records_are_embedded_in_small_lots(backend: Any, clock: FakeClock) -> None:
+    """A page of them, and all their windows, would not fit into memory."""
+    client = _client(backend, clock)
+    texts = [f"{number} {LONG * 5}"[:29_000] for number in range(9)]
+    await client.store_many([NewMemory(content=text) for text in texts], scope=ADA)
+    await client.store_many([NewMemory(content=f"Note {n}") for n in range(20)], scope=ADA)
+    lots: list[list[int]] = []
+    shadow = backend.shadow
+
+    async def shadowed(records: Sequence[IndexedRecord], **where: Any) -> None:
+        lots.append([len(each.record.text) for each in records])
+        await shadow(records, **where)
+
+    backend.shadow = shadowed
+    assert (await client.admin("acme").reembed(Counting())).embedded == 29
+    assert max(map(sum, lots)) <= 60_000
+    assert max(map(len, lots)) >= 20
+    assert sum(map(len, lots)) == 29
+
+
+class Leaky(InMemoryBackend):
+    """A store whose cut-over takes several steps, and loses a record between them."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return replace(super().capabilities, atomic_conditions=False)
+
+    async def cut_over(self, *, scope: Scope, space: EmbeddingSpace) -> bool:
+        """Lose one."""
+        done = await super().cut_over(scope=scope, space=space)
+        await self.delete(["b"], reach=Reach.whole(BOB, now=None))
+        return done
+
+
+async def test_no_success_over_fewer_records(clock: FakeClock) -> None:
+    """What was there before the cut-over is there after it, or it is said."""
+    client = _client(Leaky(), clock)
+    await client.store("Loves quokkas", scope=BOB, record_id="b")
+    await client.store("Loves numbats", scope=BOB)
+    with pytest.raises(BackendError, match="1 of 2 records are missing"):
+        await client.admin("acme").reembed(Counting())

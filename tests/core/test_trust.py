@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 import pytest
@@ -114,6 +114,41 @@ async def test_what_is_too_old_is_left_out(clock: FakeClock, embedder: HashingEm
     assert TrustPolicy(max_age=DAY).admits(record, now=NOW)
     assert not TrustPolicy(max_age=DAY).admits(record, now=NOW + DAY)
     assert TrustPolicy(max_age=timedelta.max).admits(record, now=NOW)
+
+
+async def test_a_time_to_come_is_no_way_around_an_age(
+    clock: FakeClock, embedder: HashingEmbedder
+) -> None:
+    """Neither for a tool, nor for a file that also says it was stored then."""
+    client = MemoryClient(
+        backend=InMemoryBackend(), embedder=embedder, clock=clock, trust=TrustPolicy(max_age=DAY)
+    )
+    far = datetime(9000, 1, 1, tzinfo=UTC)
+    await client.store("green tea", scope=ADA, occurred_at=far)
+    assert await _sources(client) == set()
+    other = Scope("eve", tenant="acme")
+    there = MemoryClient(backend=InMemoryBackend(), embedder=embedder, clock=FakeClock(far))
+    await there.store("green tea", scope=other)
+    await client.import_records([line async for line in there.export(scope=other)], scope=other)
+    assert await client.count(scope=other) == 1
+    assert await client.retrieve("green tea", scope=other) == []
+
+
+async def test_what_is_soon_to_be_counts_from_when_it_was_said(
+    clock: FakeClock, embedder: HashingEmbedder
+) -> None:
+    """As what another machine's clock is ahead; a change of it counts from the change."""
+    client = MemoryClient(
+        backend=InMemoryBackend(), embedder=embedder, clock=clock, trust=TrustPolicy(max_age=DAY)
+    )
+    stored = await client.store("green tea", scope=ADA, occurred_at=clock.now() + DAY)
+    assert await _sources(client) == {"app"}
+    clock.advance(DAY)
+    assert await _sources(client) == {"app"}
+    clock.advance(timedelta(microseconds=1))
+    assert await _sources(client) == set()
+    await client.update(stored.id, scope=ADA, occurred_at=clock.now())
+    assert await _sources(client) == {"app"}
 
 
 async def test_labels_are_on_matches_and_in_the_block(

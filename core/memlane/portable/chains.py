@@ -30,6 +30,8 @@ _UNIX: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _MOST_SPANNED: Final = 2_000_000
 """Characters of all vectors of a record: the longest text, its windows, once for each picture."""
+_A_WHILE: Final = timedelta(hours=1)
+"""No import takes as long from one version of a record to the next."""
 _NO_TERMS: Final = np.empty(0, dtype=np.uint32)
 
 
@@ -41,28 +43,15 @@ class Planned:
         given: What the file has.
         id: Its new id: the same file for the same owner gives the same one.
         scope: Whose it will be.
+        said: What is still to be stored, the oldest first.
         there: What of it is there already; None when nothing is.
     """
 
     given: FileRecord
     id: str
     scope: Scope
+    said: Sequence[Said]
     there: MemoryRecord | None = None
-
-    @property
-    def said(self) -> Sequence[Said]:
-        """What is still to be stored, the oldest first; nothing where what is there is newer."""
-        chain = (*self.given.before, self.given.now)
-        if self.there is None:
-            return chain
-        there = (self.there.version, self.there.updated_at)
-        for place, each in enumerate(chain):
-            if (each.version, each.updated_at) == there:
-                return chain[place + 1 :]
-        # What was imported is not in the file any more: it was changed too often since. Whatever
-        # is replaced stays in the history.
-        is_newer = there[0] < chain[0].version and there[1] <= chain[0].updated_at
-        return chain if is_newer else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +88,7 @@ def planned(given: FileRecord, scope: Scope) -> Planned:
     whole = [scope.tenant, scope.user, given.agent, given.id, stored.isoformat()]
     digest = hashlib.sha256(json.dumps(whole).encode()).digest()
     moment = max(0, (stored - _UNIX) // _MILLISECOND)
-    return Planned(given, ulid(moment, int.from_bytes(digest[:10])), owner)
+    return Planned(given, ulid(moment, int.from_bytes(digest[:10])), owner, given.said)
 
 
 def refused(given: FileRecord, error: ValidationError) -> ImportFileError:
@@ -112,9 +101,21 @@ def refused(given: FileRecord, error: ValidationError) -> ImportFileError:
 
 
 def chain_of(
-    plan: Planned, items: Sequence[NewMemory], *, ids: RecordIds, space: EmbeddingSpace
+    plan: Planned,
+    items: Sequence[NewMemory],
+    *,
+    now: datetime,
+    ids: RecordIds,
+    space: EmbeddingSpace,
 ) -> Chain:
     """Return the records that `items` ask for, which are what is still to be stored of a plan.
+
+    Args:
+        plan: What they are of.
+        items: What is still to be stored, as it may be.
+        now: When it is.
+        ids: Gives ids.
+        space: The client's own.
 
     Raises:
         ImportFileError: One of them cannot be stored.
@@ -126,6 +127,8 @@ def chain_of(
         )
     except ValidationError as exc:
         raise refused(plan.given, exc) from exc
+    *older, last = records
+    records = (*(_lasting(record, last, now + _A_WHILE) for record in older), last)
     before = 0 if plan.there is None else plan.there.version
     for record in records:
         if record.version < before:
@@ -143,17 +146,35 @@ def chain_of(
 def _record(
     plan: Planned, said: Said, item: NewMemory, *, ids: RecordIds, space: EmbeddingSpace
 ) -> MemoryRecord:
-    # As of when it was stored: what had an end then had one to come.
+    # What had an end had one to come when it was stored, or when it was changed: the clock may
+    # have gone back between the two. How long to keep it counts from when it was stored.
+    changed = said.stored_at if item.ttl is not None else said.updated_at
     made = new_record(
         replace(item, record_id=plan.id, source="import"),
         scope=plan.scope,
-        now=said.stored_at,
+        now=min(said.stored_at, changed),
         ids=ids,
         space=space.id,
     )
-    record = replace(made, version=said.version, updated_at=said.updated_at)
+    record = replace(
+        made, version=said.version, stored_at=said.stored_at, updated_at=said.updated_at
+    )
     check_budget(metadata=record.metadata, tags=record.tags, payload_bytes=payload_bytes(record))
     return record
+
+
+def _lasting(record: MemoryRecord, last: MemoryRecord, soon: datetime) -> MemoryRecord:
+    """Return what a record was, with an end at which no sweep takes it before the next one is put.
+
+    For a moment it is the record. A backend keeps in the history what lay there, so that an end
+    that is far enough stays its own.
+    """
+    end = last.expires_at
+    if record.expires_at is None or record.expires_at > soon:
+        return record
+    if end is not None and end <= record.expires_at:
+        return record
+    return replace(record, expires_at=end)
 
 
 def _parts(given: FileRecord, text: str, space: EmbeddingSpace) -> tuple[RecordPart, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,16 +18,19 @@ from memlane.images import MAX_PICTURES, Illustrated, Picture
 from memlane.layout import MAX_VERSIONS
 from memlane.media import MEDIA_TYPES
 from memlane.patterns import lazy
+from memlane.portable.lines import PAGE_BYTES
 from memlane.protocols import Vector
 from memlane.scope import check_id
 from memlane.types import ImageNote, NewMemory
 
 __all__ = (
+    "TOO_MUCH",
     "FilePart",
     "FileRecord",
     "Said",
     "damaged",
     "nothing_left",
+    "outside_strings",
     "parsed",
     "record_of",
     "taken",
@@ -34,11 +38,14 @@ __all__ = (
 
 T = TypeVar("T")
 
+TOO_MUCH: Final = f"goes beyond the {PAGE_BYTES:,} characters that a page has outside strings"
+
 _REMEDY: Final = "import a copy that is whole, or export again; repeating skips what was stored"
 _MAX_PARTS: Final = 2_000  # windows of 32 KiB are some hundreds
 _MAX_VERSION: Final = 10**9
 _PLAIN_NAME: Final = lazy(r"[a-z_]{1,40}")
 _SHA256: Final = lazy(r"[0-9a-f]{64}")
+_STRING: Final = lazy(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,11 @@ class FileRecord:
     before: tuple[Said, ...]
     parts: tuple[FilePart, ...]
 
+    @property
+    def said(self) -> tuple[Said, ...]:
+        """What it said and says, the oldest first."""
+        return (*self.before, self.now)
+
 
 def damaged(line: int, what: str, remedy: str = _REMEDY) -> ImportFileError:
     """Return the error of a line that cannot be taken; nothing that was in it is quoted."""
@@ -113,12 +125,29 @@ def _no_constant(name: str) -> NoReturn:
 _decode: Final = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant).decode
 
 
+def outside_strings(text: str) -> int:
+    """Return how many characters of a line are outside its strings; counts no further than needed.
+
+    They say what taking it apart costs: two make a list of nothing, of 60 bytes and more.
+    """
+    count = end = 0
+    for string in _STRING().finditer(text):
+        count += 2 + string.start() - end  # the quotes are outside
+        end = string.end()
+        if count > PAGE_BYTES:
+            return count
+    return count + len(text) - end
+
+
 def parsed(text: str, line: int) -> dict[str, Any]:
     """Return the object of a line.
 
     Raises:
-        ImportFileError: It is no JSON object, names something twice, or is too deep.
+        ImportFileError: It is no JSON object, names something twice, is too deep, or is of more
+            values than a page may have.
     """
+    if len(text) > PAGE_BYTES and outside_strings(text) > PAGE_BYTES:
+        raise damaged(line, TOO_MUCH)
     try:
         value: object = _decode(text)
     except RecursionError:

@@ -10,7 +10,7 @@ from memlane.embeddings import Embeddings
 from memlane.errors import ConflictError, ImportFileError, ValidationError
 from memlane.keeper import Keeper
 from memlane.portable.chains import Chain, Planned, chain_of, planned, refused, steps_of
-from memlane.portable.fields import damaged
+from memlane.portable.fields import FileRecord, Said, damaged
 from memlane.portable.pages import FilePage, FilePages, GivenLines
 from memlane.powers import SupportsVersions
 from memlane.protocols import Clock, IndexedRecord, VectorBackend
@@ -119,8 +119,6 @@ class Importer:
             if expires is not None and expires <= now:
                 self.skipped += 1
                 continue
-            if not self._keeps_versions:
-                plan = replace(plan, given=replace(given, before=()))
             wanted.append(plan)
         return wanted
 
@@ -138,10 +136,33 @@ class Importer:
     async def _missing(self, plans: Sequence[Planned], lane: Scope) -> list[Planned]:
         """Return those of which something is still to be stored, with what is there."""
         there = await self._there([plan.id for plan in plans], lane)
-        found = [replace(plan, there=there.get(plan.id)) for plan in plans]
-        missing = [plan for plan in found if plan.said]
+        missing: list[Planned] = []
+        for plan in plans:
+            mine = there.get(plan.id)
+            said = plan.said if mine is None else await self._behind(plan.given, mine)
+            if said:
+                left = said if self._keeps_versions else said[-1:]
+                missing.append(replace(plan, there=mine, said=left))
         self.skipped += len(plans) - len(missing)
         return missing
+
+    async def _behind(self, given: FileRecord, there: MemoryRecord) -> Sequence[Said]:
+        """Return what a file has behind what is there; nothing where somebody has changed that."""
+        for place, said in enumerate(given.before, start=1):
+            is_of_then = (said.version, said.updated_at) == (there.version, there.updated_at)
+            if is_of_then and await self._says(said, there, given):
+                return given.said[place:]
+        return ()
+
+    async def _says(self, said: Said, there: MemoryRecord, given: FileRecord) -> bool:
+        """Say whether what is there is what an import has made of a version."""
+        if said.new.content == there.text:
+            return True
+        try:
+            [allowed] = await self._redacting.new_memories([said.new])
+        except ValidationError as exc:
+            raise refused(given, exc) from exc
+        return allowed.content == there.text
 
     async def _there(self, record_ids: Sequence[str], lane: Scope) -> dict[str, MemoryRecord]:
         # Expired ones too: they are in the way until they are swept.
@@ -175,7 +196,7 @@ class Importer:
         now = self._clock.now()
         found: list[Chain] = []
         for plan, mine in zip(plans, items, strict=True):
-            chain = chain_of(plan, mine, ids=self._ids, space=self._embeddings.space)
+            chain = chain_of(plan, mine, now=now, ids=self._ids, space=self._embeddings.space)
             expires = chain.records[-1].expires_at
             if expires is not None and expires <= now:
                 self.skipped += 1  # the retention here would not have it any more

@@ -11,12 +11,22 @@ from typing import Final, TypeAlias, cast
 
 from memlane.errors import ImportFileError, MemlaneError, ValidationError
 from memlane.patterns import lazy
-from memlane.portable.fields import FileRecord, damaged, nothing_left, parsed, record_of, taken
+from memlane.portable.fields import (
+    TOO_MUCH,
+    FileRecord,
+    damaged,
+    nothing_left,
+    outside_strings,
+    parsed,
+    record_of,
+    taken,
+)
 from memlane.portable.lines import (
     FORMAT,
     MAX_LINE_BYTES,
     MAX_PAGE_BYTES,
     NAME,
+    PAGE_BYTES,
     PAGE_RECORDS,
     Checksum,
 )
@@ -169,6 +179,7 @@ class Gatherer:
         sha256 = taken(told, "sha256", str, self.line)
         after = taken(told, "after", str, self.line)
         nothing_left(told, self.line)
+        self._weigh()
         lines = self._lines if self._pages else self._lines[1:]
         if number != self._pages + 1:
             raise damaged(self.line, f"ends page {number} where page {self._pages + 1} was to end")
@@ -189,6 +200,17 @@ class Gatherer:
         self._lines, self._bytes = [], 0
         self._pages, self._records = number, self._records + count
         return FilePage(records, number, self.line, after)
+
+    def _weigh(self) -> None:
+        # Before anything of the page is taken apart. Only a record that is a page by itself may
+        # be longer than a page, and its strings are what makes it so.
+        if self._bytes <= PAGE_BYTES:
+            return
+        outside = 0
+        for line, text in self._lines:
+            outside += outside_strings(text)
+            if outside > PAGE_BYTES:
+                raise damaged(line, TOO_MUCH)
 
     def _end(self, text: str) -> None:
         told = parsed(text, self.line)

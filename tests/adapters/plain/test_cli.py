@@ -243,6 +243,16 @@ def test_forget(full: Ada) -> None:
     assert full.run("list").stdout == "nothing there\n"
 
 
+def test_forget_of_a_large_file(full: Ada, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is too large to be written anew in passing is said to be so."""
+    monkeypatch.setattr("memlane.local.sqlite.scrubbing._MAX_BYTES", 1)
+    told = full.run("forget", "--yes")
+    assert told.exit_code == 0
+    assert "bytes left in" in told.stdout
+    assert "its file is large or in use" in " ".join(told.stdout.split())
+    assert full.json("forget", "--yes")["residue"] == "unknown"
+
+
 def test_forget_asks_first(full: Ada) -> None:
     """With nobody to ask, nothing is forgotten without `--yes`."""
     assert "--yes" in full.refused("forget")
@@ -271,6 +281,8 @@ MISTAKES = [
     (("store", "x", "--id", "seat"), 1, "exists already"),
     (("store", "x", "--ttl", "soon"), 2, "--ttl 'soon'"),
     (("store", "x", "--ttl", "999999999w"), 2, "too long"),
+    (("store", "x", "--ttl", "9999999d"), 2, "beyond the year 9999"),
+    (("update", "seat", "--ttl", "9999999d"), 2, "give --ttl never"),
     (("store", "x", "--meta", "city"), 2, "--meta 'city'"),
     (("store", "x", "--meta", "a=1", "--meta", "a=2"), 2, "given twice"),
     (("store", "x", "--occurred-at", "noon"), 2, "--occurred-at 'noon'"),

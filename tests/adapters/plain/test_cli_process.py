@@ -151,3 +151,26 @@ def test_a_reader_that_leaves(url: str) -> None:
         process.stdout.close()
         complaints = process.stderr.read()
     assert b"Traceback" not in complaints
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here is always full")
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("command", ["list", "count", "users", "export"])
+def test_a_full_disk(url: str, command: str, as_json: bool) -> None:
+    """An answer that cannot be written is one line of complaint, and a code."""
+    memlane("store", "Prefers window seats", "--user", "ada", "--tenant", "acme", "--url", url)
+    who = ["acme"] if command == "users" else ["--user", "ada", "--tenant", "acme"]
+    flags = ["--json"] if as_json and command != "export" else []
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "memlane_plain", command, *who, "--url", url, *flags],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "" if as_json else "1"},
+            check=False,
+        )
+    assert done.returncode == 1
+    told = json.loads(done.stderr)["error"]["message"] if flags else done.stderr
+    assert "No space left on device" in told
+    assert done.stderr.count("\n") == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import stat
@@ -173,6 +175,68 @@ def test_an_export_goes_on_as_it_was_begun(tmp_path: Path) -> None:
     done(export("--to", "ada.jsonl", "--resume"))
 
 
+def test_a_whole_part_goes_on_as_it_was_begun(tmp_path: Path) -> None:
+    """What only lacked its name is checked as well: nobody is handed another's memories."""
+    done(run("store", "of b1", "--user", "b1", "--tenant", "acme"))
+    done(run("export", "--user", "b1", "--tenant", "acme", "--to", "b1.jsonl"))
+    whole = (tmp_path / "b1.jsonl").read_bytes()
+    part = tmp_path / "ada.jsonl.part"
+    (tmp_path / "b1.jsonl").rename(part)
+    refused(export("--to", "ada.jsonl", "--resume"), "ada.jsonl.part is of another export")
+    assert not (tmp_path / "ada.jsonl").exists()
+    assert part.read_bytes() == whole
+    part.rename(tmp_path / "b1.jsonl.part")
+    done(run("export", "--user", "b1", "--tenant", "acme", "--to", "b1.jsonl", "--resume"))
+    assert (tmp_path / "b1.jsonl").read_bytes() == whole
+    assert not (tmp_path / "b1.jsonl.part").exists()
+
+
+@pytest.mark.parametrize("written", [0, 3, None])
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int | None) -> None:
+    """One line, and how to go on, be it while lines are written or at the last."""
+    done(export("--to", "whole.jsonl"))
+
+    class Full(io.BufferedRandom):
+        left = written
+
+        def write(self, line: Any) -> int:
+            if self.left is not None:
+                self.left -= 1
+                if self.left < 0:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(line)
+
+        def flush(self) -> None:
+            super().flush()
+            if self.left is None:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdopen", lambda fd, mode: Full(io.FileIO(fd, mode)))
+        refused(
+            export("--to", "ada.jsonl"), "ada.jsonl.part: No space left", "--resume goes on", code=1
+        )
+    done(export("--to", "ada.jsonl", "--resume"))
+    assert (tmp_path / "ada.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no device that is full")
+def test_standard_output_that_takes_nothing() -> None:
+    """It is full, or closed: one line says so."""
+    for where, words in [("> /dev/full", "No space left"), (">&-", "is closed")]:
+        memlane = Path(sys.executable).parent / "memlane"
+        told = subprocess.run(
+            ["sh", "-c", f"{memlane} export --user ada --tenant acme {where}"],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert told.returncode == 1
+        [line] = told.stderr.splitlines()
+        assert words in line
+
+
 def test_a_failure_leaves_what_can_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was whole stays, and the note says how to go on."""
     from memlane.local import SqliteBackend  # noqa: PLC0415 - of this test alone
@@ -270,7 +334,9 @@ def test_what_is_whole_of_a_file(tmp_path: Path) -> None:
     """Of a file that was cut, the bytes of its whole pages are known."""
     lines = a_file([a_record("a")], [a_record("b"), a_record("c")])
     path = tmp_path / "x"
-    path.write_text("".join(lines[:-1]))
-    with path.open("rb") as file:
-        begun = exported.whole_pages(file)
-    assert (begun.size, begun.records, begun.is_over) == (path.stat().st_size, 3, False)
+    size = len("".join(lines[:-1]))
+    for some in (lines[:-1], lines, [*lines[:-1], lines[-1][:9]]):
+        path.write_text("".join(some))
+        with path.open("rb") as file:
+            begun = exported.whole_pages(file)
+        assert (begun.size, begun.records, begun.after) == (size, 3, "x")

@@ -131,7 +131,12 @@ WRONG: dict[str, tuple[Callable[[], Any], int, str]] = {
     "time before time": (_with(occurred_at="0001-01-01T00:00:00+14:00"), 5, "no time"),
     "no stored_at": (_with(stored_at=...), 5, "no 'stored_at'"),
     "ends before it was stored": (
-        _with(expires_at="2030-01-01T00:00:00Z", stored_at="2031-01-01T00:00:00Z"), 5, "passed",
+        _with(
+            expires_at="2030-01-01T00:00:00Z",
+            stored_at="2031-01-01T00:00:00Z",
+            updated_at="2031-01-01T00:00:00Z",
+        ),
+        5, "passed",
     ),
     "a namespace": (_with(namespace="a/../b"), 5, "namespace"),
     "a kind": (_with(kind="Upper Case"), 5, "kind"),

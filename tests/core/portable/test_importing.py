@@ -218,43 +218,6 @@ async def test_history_survives(path: Path | None) -> None:
     assert [match.record.id for match in matches] == [found.id]
 
 
-async def test_a_later_export_brings_its_versions(path: Path | None) -> None:
-    """What is there as the file once had it goes on to what the file has now."""
-    clock = FakeClock()
-    async with opened(clock=clock) as here, opened(path, clock=clock) as there:
-        record = await here.store("v1", scope=ADA)
-        await there.import_records(await exported(here), scope=BOB)
-        for n in (2, 3):
-            clock.advance(timedelta(hours=1))
-            await here.update(record.id, scope=ADA, text=f"v{n}")
-        receipt = await there.import_records(await exported(here), scope=BOB)
-        [found] = await everything(there, BOB)
-        history = await there.history(found.id, scope=BOB)
-    assert receipt == ImportReceipt(imported=1, skipped=0, embedded=1)
-    assert [one.text for one in history] == ["v3", "v2", "v1"]
-
-
-async def test_a_later_export_without_what_was_imported(path: Path | None) -> None:
-    """Changed too often since: the file's words are newer, and what they replace is history."""
-    async with opened() as here, opened(path) as there:
-        record = await here.store("first", scope=ADA)
-        await there.import_records(await exported(here), scope=BOB)
-        for n in range(102):
-            await here.update(record.id, scope=ADA, text=f"changed {n}")
-        lines = await exported(here)
-        assert (await there.import_records(lines, scope=BOB)).imported == 1
-        [now] = await everything(there, BOB)
-        assert (now.text, now.version) == ("changed 101", 103)
-        kept = await there.history(now.id, scope=BOB)
-        assert len(kept) > 2
-        assert (await there.import_records(lines, scope=BOB)).skipped == 1
-        # And an older file brings nothing back.
-        assert (await there.import_records(a_file([a_record()]), scope=BOB)).imported == 1
-        changed = await there.update(now.id, scope=BOB, text="mine")
-        assert (await there.import_records(lines, scope=BOB)).skipped == 1
-        assert await there.get(now.id, scope=BOB) == changed
-
-
 async def test_versions_with_gaps_and_twins(path: Path | None) -> None:
     """Old versions were let go of, and two that raced have one number."""
     times = [f"2026-03-14T10:00:0{n}+00:00" for n in range(4)]

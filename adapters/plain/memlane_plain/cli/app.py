@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Any, Final, Protocol, runtime_checkable
+from typing import Annotated, Any, Final, Protocol, cast, runtime_checkable
 
 import typer
 from rich.panel import Panel
@@ -127,10 +128,12 @@ class _Group(TyperGroup):
         options = told[: told.index("--")] if "--" in told else told
         try:
             code = super().main(told, prog_name, complete_var, False, windows_expand_args, **extra)
-        except typer.Abort:
+            sys.stdout.flush()  # here, where it can still be told that the disk is full
+        except (typer.Abort, BrokenPipeError):
             code = _FAILED
         except Exception as error:  # noqa: BLE001 - bugs are raised again
             code = _explain(error, as_json="--json" in options, debug="--debug" in options)
+        _drop_unwritten()
         if standalone_mode:
             sys.exit(code if isinstance(code, int) else 0)
         return code
@@ -152,6 +155,14 @@ class _Group(TyperGroup):
         out.say("memlane COMMAND --help tells all of its options; memlane --version the version.")
 
 
+def _drop_unwritten() -> None:
+    """Let go of an answer that cannot be written, or it would fail at exit once more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _explain(error: Exception, *, as_json: bool, debug: bool) -> int:
     """Print what went wrong and return the exit code, or raise it when it is a bug of ours."""
     out = Output(as_json=as_json)
@@ -163,8 +174,10 @@ def _explain(error: Exception, *, as_json: bool, debug: bool) -> int:
     elif isinstance(error, _Mistake):
         name, reason, code = "UsageError", error.format_message().rstrip("."), error.exit_code
         remedy = "see --help"
-    elif isinstance(error, OSError) and error.filename is not None:
-        reason = f"{error.filename}: {error.strerror or error}"
+    elif isinstance(error, OSError):
+        reason = error.strerror or reason or name
+        if error.filename is not None:
+            reason = f"{error.filename}: {reason}"
     else:
         raise error
     if debug:
@@ -213,6 +226,9 @@ for _one in _COMMANDS:
 
 def run() -> None:
     """Run the command for this process."""
+    if cast("object", sys.stdout) is None:  # closed by whoever started it
+        sys.stderr.write("error: standard output is closed; send it to a file or to /dev/null\n")
+        sys.exit(_FAILED)
     for stream in (sys.stdout, sys.stderr):
         # A terminal of another encoding gets marks in place of letters, not a traceback.
         if callable(reconfigure := getattr(stream, "reconfigure", None)):

@@ -25,13 +25,11 @@ class Begun:
         size: Bytes up to the end of the last whole page.
         records: Records on these pages.
         after: Where to go on; None at the beginning.
-        is_over: Nothing is missing.
     """
 
     size: int = 0
     records: int = 0
     after: str | None = None
-    is_over: bool = False
 
 
 def is_export(file: BinaryIO) -> bool:
@@ -49,7 +47,7 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
 
 
 def whole_pages(file: BinaryIO) -> Begun:
-    """Return how much of an open file is whole."""
+    """Return how much of an open file is whole; its end, too, is written anew."""
     gatherer, begun, size = Gatherer(), Begun(), 0
     try:
         for line in _lines(file):
@@ -58,8 +56,8 @@ def whole_pages(file: BinaryIO) -> Begun:
             if page is not None:
                 begun = Begun(size, begun.records + len(page.records), page.after)
     except ImportFileError:
-        return begun
-    return Begun(size, begun.records, begun.after, is_over=True) if gatherer.is_over else begun
+        pass  # cut, or damaged: what is whole before it is whole
+    return begun
 
 
 async def take_in(call: Call, file: BinaryIO) -> None:

@@ -13,7 +13,16 @@ import typer
 
 from memlane import InvalidCursorError, MemlaneError, MemoryClient, Progress
 from memlane_plain.cli.exported import whole_pages
-from memlane_plain.cli.options import FLAG, Call, Filter, Namespace, command, json_object, refuse
+from memlane_plain.cli.options import (
+    FLAG,
+    Call,
+    Filter,
+    Namespace,
+    UsageError,
+    command,
+    json_object,
+    refuse,
+)
 
 __all__ = ("export",)
 
@@ -139,14 +148,25 @@ def _opened(part: Path, *, resume: bool) -> int:
 
 async def _to_part(wanted: _Wanted, client: MemoryClient, part: Path, *, resume: bool) -> int:
     """Write what is still missing, and return how many records the whole has."""
-    with os.fdopen(_opened(part, resume=resume), "r+b") as opened:
+    opened = _opened(part, resume=resume)
+    try:
+        return await _written(wanted, client, part, opened)
+    except UsageError:
+        raise
+    except (MemlaneError, OSError) as error:
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(part)
+        wanted.call.out.note(f"what there is so far is in {part}; --resume goes on from there")
+        raise
+
+
+async def _written(wanted: _Wanted, client: MemoryClient, part: Path, descriptor: int) -> int:
+    with os.fdopen(descriptor, "r+b") as opened:
         file = cast("BinaryIO", opened)
         begun = whole_pages(file)
         done = begun.records
-        if begun.is_over:
-            return done
+        is_untouched = True
         file.seek(begun.size)
-        file.truncate()
 
         def advanced(count: int) -> None:
             nonlocal done
@@ -156,12 +176,12 @@ async def _to_part(wanted: _Wanted, client: MemoryClient, part: Path, *, resume:
         try:
             with wanted.call.out.progress("Exporting", total=None) as advance:
                 async for line in wanted.lines(client, after=begun.after, advance=advanced):
+                    if is_untouched:  # now it is known that the file is of this export
+                        file.truncate()
+                        is_untouched = False
                     file.write(line.encode())
         except InvalidCursorError:
             refuse(f"{part} is of another export", "give the options it was begun with")
-        except MemlaneError:
-            wanted.call.out.note(f"what there is so far is in {part}; --resume goes on from there")
-            raise
         file.flush()
         os.fsync(file.fileno())
     return done

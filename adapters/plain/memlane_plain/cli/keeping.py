@@ -77,6 +77,17 @@ def _or_unset(given: datetime | None) -> datetime | Unset:
     return UNSET if given is None else given
 
 
+def _end(ttl: str | None) -> datetime | Unset:
+    """Return when what is kept so long from now ends."""
+    lasting = length_of_time(ttl)
+    if lasting is None:
+        return UNSET
+    try:
+        return datetime.now(UTC) + lasting
+    except OverflowError:
+        refuse(f"--ttl {ttl!r} is too long", "give --ttl never to keep it for ever")
+
+
 @command
 async def store(
     call: Call,
@@ -174,11 +185,7 @@ async def update(
         refuse(
             "something is both set and taken away", "give --tag or --no-tags, --meta or --no-meta"
         )
-    if ttl == "never":
-        expires_at = None
-    else:
-        lasting = length_of_time(ttl)
-        expires_at = UNSET if lasting is None else datetime.now(UTC) + lasting
+    expires_at = None if ttl == "never" else _end(ttl)
     async with call.client() as client:
         record = await client.update(
             record_id,

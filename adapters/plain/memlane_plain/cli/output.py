@@ -44,7 +44,7 @@ _WORDS_FOR_RESIDUE: Final = {
     "none": "none",
     "wal": "the write-ahead log, until other programs let go of the file",
     "backups": "backups, until they are replaced",
-    "unknown": "not known for this backend",
+    "unknown": "not known: the store does not say, or its file is large or in use",
 }
 
 

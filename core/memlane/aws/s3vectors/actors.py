@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple, TypeAlias
@@ -24,7 +24,7 @@ from memlane.runtime import SingleFlight, fork
 from memlane.scope import Reach, Scope
 from memlane.types import MemoryRecord
 
-__all__ = ("Actors", "actors_key", "actors_vector", "is_actors_key", "remaining")
+__all__ = ("Actors", "Name", "actors_key", "actors_vector", "is_actors_key", "named", "remaining")
 
 _SEGMENT: Final = "actors"  # no agent's code: those have 16 characters
 _OWNER_CHARS: Final = 20
@@ -46,8 +46,8 @@ Read: TypeAlias = Callable[[], Awaitable[str | bytes | None]]
 Write: TypeAlias = Callable[[str], Awaitable[object]]
 Erase: TypeAlias = Callable[[], Awaitable[object]]
 _Key: TypeAlias = tuple[str, str]  # index and owner
-_Name: TypeAlias = tuple[str, str]  # the agent's code and the actor
-_Ends: TypeAlias = dict[_Name, int]  # microseconds of the last record's expiry; 0 is never
+Name: TypeAlias = tuple[str, str]  # the agent's code and the actor
+_Ends: TypeAlias = dict[Name, int]  # microseconds of the last record's expiry; 0 is never
 
 
 def actors_key(scope: Scope) -> str:
@@ -82,16 +82,20 @@ def actors_vector(scope: Scope, content: str, *, dimensions: int, shared: bool =
     )
 
 
-def remaining(content: str | None, records: Iterable[MemoryRecord], *, reach: Reach) -> str | None:
+def named(record: MemoryRecord) -> Name | None:
+    """Return who spoke in a record, as the names are kept; None for nobody."""
+    return None if record.actor is None else (_agent_code(record.scope.agent), record.actor)
+
+
+def remaining(content: str | None, there: Container[Name], *, reach: Reach) -> str | None:
     """Return the names of a vector without those that have no record any more; None for none.
 
     Args:
         content: The vector's `content`.
-        records: All that there are of the agents within reach.
+        there: Who is named in any of the records of the agents within reach.
         reach: Which agents; the names of others are kept.
     """
     ends = _decoded(content)
-    there = _ends_of(records)
     agent = None if reach.any_agent else _agent_code(reach.scope.agent)
     kept = {
         name: end
@@ -123,7 +127,7 @@ class _Known:
         """Say whether each name is known for as long as it has records."""
         return all(map(self._covers, ends.items())) or self.is_full
 
-    def _covers(self, named: tuple[_Name, int]) -> bool:
+    def _covers(self, named: tuple[Name, int]) -> bool:
         name, end = named
         have = self.ends.get(name)
         return have is not None and (not have or 0 < end <= have)
@@ -304,9 +308,9 @@ def _micros(moment: datetime) -> int:
 def _ends_of(records: Iterable[MemoryRecord]) -> _Ends:
     ends: _Ends = {}
     for record in records:
-        if record.actor is not None:
+        name = named(record)
+        if name is not None:
             expires = record.expires_at
-            name = (_agent_code(record.scope.agent), record.actor)
             _extend(ends, {name: 0 if expires is None else max(_micros(expires), 1)})
     return ends
 

@@ -49,17 +49,26 @@ class Census:
         windows: Keys of windows.
         copies: Keys of versions that are kept.
         names: Keys of those who spoke.
-        unreadable: Vectors of other tools that name nobody, or are damaged.
+        foreign: Keys of records and windows that are of another space than is counted.
+        unreadable: Vectors of other tools that name nobody, and what is damaged.
+        damaged: Ids of records that are.
+
+    Args:
+        tenant: Whose index it is.
+        space: That alone is counted; None counts all.
     """
 
-    def __init__(self, tenant: str | None) -> None:
+    def __init__(self, tenant: str | None, space: str | None = None) -> None:
         self.wholes: dict[str, bytes] = {}
         self.parts: dict[str, int] = {}
         self.windows: set[str] = set()
         self.copies: set[str] = set()
         self.names: set[str] = set()
+        self.foreign: list[str] = []
         self.unreadable = 0
+        self.damaged: list[str] = []
         self._tenant = tenant
+        self._space = space
 
     async def take(self, vectors: Sequence[Vector]) -> None:
         """Take a page."""
@@ -76,6 +85,9 @@ class Census:
             return
         else:
             parsed = parse_vector_key(key)
+            if self._space is not None and flat.get("space") != self._space:
+                self.foreign.append(key)
+                return
             if parsed is not None and parsed.part:
                 self.windows.add(key)
                 return
@@ -85,11 +97,13 @@ class Census:
                 self.parts[target] = parts_of(flat)
             except (BackendError, KeyError, TypeError, ValueError):
                 self.unreadable += 1
+                if parsed is not None:
+                    self.damaged.append(parsed.record_id)
 
     def _told(self, key: str, flat: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+        record = decoded(key, flat, tenant=self._tenant)
         if parse_vector_key(key) is not None:
             return key, flat
-        record = decoded(key, flat, tenant=self._tenant)
         return target_of(record), to_metadata(record)
 
     def torn(self) -> list[str]:
@@ -105,9 +119,9 @@ class Census:
         return [key for key in (*self.windows, *self.copies) if whole_of(key) in wholes]
 
 
-async def counted(index: Index) -> Census:
-    """Return what an index holds; its metadata is read as a whole."""
-    census = Census(index.scope.tenant)
+async def counted(index: Index, *, space: str | None = None) -> Census:
+    """Return what an index holds, of a space or of all; its metadata is read as a whole."""
+    census = Census(index.scope.tenant, space)
     await index.each_page(census.take, metadata=True)
     return census
 

@@ -18,6 +18,7 @@ from memlane.scope import Reach, Scope
 __all__ = ("ToItsEnd", "delete_records", "windows_of", "within_session")
 
 _ONE_REQUEST: Final = 500
+_READ_AT_A_TIME: Final = 1_000  # keys, in requests that go at once
 
 
 def windows_of(whole: str, parts: int) -> list[str]:
@@ -33,11 +34,13 @@ def windows_of(whole: str, parts: int) -> list[str]:
 async def within_session(index: Index, keys: Sequence[str], reach: Reach) -> list[str]:
     """Return those of the keys of windows and copies that are of the reach's session."""
     found: list[str] = []
-    for vector in await index.get(keys):
-        key = vector["key"]
-        record = read_copy(vector) if is_copy_key(key) else record_of(vector, reach)
-        if record is not None and reach.covers(record.scope):
-            found.append(key)
+    # Whose texts all of them are is not known yet: they are not held at once.
+    for at in range(0, len(keys), _READ_AT_A_TIME):
+        for vector in await index.get(keys[at : at + _READ_AT_A_TIME]):
+            key = vector["key"]
+            record = read_copy(vector) if is_copy_key(key) else record_of(vector, reach)
+            if record is not None and reach.covers(record.scope):
+                found.append(key)
     return found
 
 

@@ -6,6 +6,7 @@ import functools
 import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn, Protocol, TypeVar
+from urllib.parse import quote
 
 from memlane.aws._extra import orjson
 from memlane.aws.answers import decode
@@ -161,6 +162,15 @@ class Index:
             idempotent=idempotent,
         )
         return await self._send(request, self.target.reading, 1.0, self._signer)
+
+    async def tagged(self, arn: str) -> Mapping[str, str]:
+        """Return what the index of that ARN is tagged with."""
+        request = Request(
+            "s3vectors", "ListTagsForResource", f"/tags/{quote(arn, safe='')}", b"", method="GET"
+        )
+        answer = await self._send(request, self.target.reading, 1.0, self._signer)
+        tags: Mapping[str, str] = answer.get("tags") or {}
+        return tags
 
     async def get(self, keys: Sequence[str], *, data: bool = False) -> list[Vector]:
         """Return those of the vectors that exist, with metadata, in no order."""

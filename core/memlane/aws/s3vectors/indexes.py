@@ -191,20 +191,36 @@ class Indexes:
             await self._note(index, note, space, description)
         self._of(index).noted[note] = spaces
 
-    async def make(self, maker: Index, space: EmbeddingSpace) -> bool:
+    async def make(
+        self, maker: Index, space: EmbeddingSpace, *, like: Mapping[str, Any] | None = None
+    ) -> bool:
         """Make an index, unless it is there; say whether it was made.
+
+        Args:
+            maker: As somebody sees it who may make it.
+            space: Whose vectors it is to hold.
+            like: What another one has that memlane gives none, in the words of CreateIndex.
 
         Raises:
             EmbeddingSpaceError: It is there, and of another space.
             StoreNotFoundError: There is no such bucket.
         """
-        fields = {
+        fields: dict[str, Any] = {
             "dataType": "float32",
             "dimension": space.dimensions,
             "distanceMetric": _METRIC,
             "metadataConfiguration": {"nonFilterableMetadataKeys": list(NON_FILTERABLE)},
             "tags": maker.tags,
         }
+        if like is not None:
+            fields = {
+                **fields,
+                **{key: like[key] for key in ("encryptionConfiguration",) if key in like},
+                "metadataConfiguration": {
+                    **fields["metadataConfiguration"], **like.get("metadataConfiguration", {})
+                },
+                "tags": {**like.get("tags", {}), **maker.tags},
+            }  # fmt: skip
         made = True
         try:
             await maker.call("CreateIndex", fields)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from memlane.aws.s3vectors.copies import whole_of
 from memlane.aws.s3vectors.index import Index
@@ -16,29 +16,17 @@ from memlane.protocols import Clock
 from memlane.runtime import fork
 from memlane.scope import Reach, Scope
 
-__all__ = ("Kept", "Listings", "Shown")
+__all__ = ("Kept", "Listings")
 
 KEPT_SECONDS: Final = 60.0
 _KEPT: Final = 32
 _KEPT_KEYS: Final = 200_000
 
 
-class Shown(NamedTuple):
-    """What a page showed of a record.
-
-    Args:
-        parts: How many vectors it has.
-        has_copies: Versions of it may be kept.
-    """
-
-    parts: int
-    has_copies: bool
-
-
 class Kept:
     """A listing, what was stored since, and until when it is worth something."""
 
-    __slots__ = ("_beside", "_by_name", "_later", "_listing", "_shown", "keys", "prefix", "until")
+    __slots__ = ("_beside", "_by_name", "_later", "_listing", "keys", "prefix", "until")
 
     def __init__(self, keys: Sequence[str], listing: Listing, *, prefix: str, until: float) -> None:
         self.keys = keys
@@ -46,7 +34,6 @@ class Kept:
         self.until = until
         self._listing = listing
         self._later: dict[str, None] = {}
-        self._shown: tuple[Reach, dict[str, Shown]] | None = None
         self._by_name: tuple[dict[str, list[str]], frozenset[str]] | None = None
         self._beside: dict[str, list[str]] | None = None
 
@@ -88,22 +75,10 @@ class Kept:
             if sign in key
         ]
 
-    def show(self, reach: Reach, page: dict[str, Shown]) -> None:
-        """Remember what the latest page of a reach showed."""
-        self._shown = (reach, page)
-
-    def shown(self, reach: Reach) -> Mapping[str, Shown]:
-        """Return what the latest page showed and this process has not changed, for that reach."""
-        if self._shown is None or self._shown[0] != reach:
-            return {}
-        return self._shown[1]
-
     def met(self, keys: Iterable[str]) -> None:
         """Note what was stored since."""
         for key in keys:
             self._later[key] = None
-            if self._shown is not None:
-                self._shown[1].pop(key, None)
 
 
 def _by_name(keys: Iterable[str]) -> dict[str, list[str]]:
@@ -134,6 +109,7 @@ class Listings:
         token = secrets.token_urlsafe(6)
         kept = Kept(keys, listing, prefix=prefix_of(reach), until=now + KEPT_SECONDS)
         with self._lock:
+            self._let_go(now)
             self._kept[index.target.index, owner_prefix(reach.scope), token] = kept
             while len(self._kept) > _KEPT or (
                 len(self._kept) > 1 and sum(len(k.keys) for k in self._kept.values()) > _KEPT_KEYS
@@ -154,8 +130,7 @@ class Listings:
     def latest(self, index: Index, reach: Reach) -> Kept | None:
         """Return the latest listing that has all that a reach covers, while it is kept.
 
-        Forgetting reads pages and deletes what is on them: each deletion would list all again.
-        What other processes stored since is not in it, and met by the next listing.
+        What other processes stored since is not in it.
         """
         if not self._kept:
             return None
@@ -172,10 +147,15 @@ class Listings:
 
     def _covering(self, index: Index, prefix: str) -> Iterator[Kept]:
         """Yield the listings of all whose keys begin so, the latest first."""
-        now = self._clock.monotonic()
+        self._let_go(self._clock.monotonic())
         for (where, _, _), kept in reversed(self._kept.items()):
-            if where == index.target.index and now < kept.until and prefix.startswith(kept.prefix):
+            if where == index.target.index and prefix.startswith(kept.prefix):
                 yield kept
+
+    def _let_go(self, now: float) -> None:
+        """Forget what was kept long enough: each may be all the keys of an index."""
+        for name in [name for name, kept in self._kept.items() if now >= kept.until]:
+            del self._kept[name]
 
     def drop(self, index: Index) -> None:
         """Forget all listings of an index that was emptied."""

@@ -10,20 +10,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final, TypeVar
 
+from memlane.aws.s3vectors.cutover import abandon, cut_over
 from memlane.aws.s3vectors.doors import Doors
 from memlane.aws.s3vectors.indexes import Indexes
 from memlane.aws.s3vectors.reembedding import (
     Places,
-    abandon,
     begin,
-    cut_over,
     lacking,
     pending_among,
     shadowed,
 )
 from memlane.errors import AccessDeniedError, InvalidCursorError, TenantNotOnboardedError
 from memlane.powers import PendingPage
-from memlane.protocols import Clock, EmbeddingSpace, IndexedRecord
+from memlane.protocols import EmbeddingSpace, IndexedRecord
 from memlane.runtime import fork
 from memlane.scope import Scope
 from memlane.types import MemoryRecord
@@ -43,13 +42,11 @@ class Moving:
     Args:
         doors: How indexes are opened.
         indexes: What is known of them.
-        clock: When it is.
     """
 
-    def __init__(self, doors: Doors, indexes: Indexes, *, clock: Clock) -> None:
+    def __init__(self, doors: Doors, indexes: Indexes) -> None:
         self._doors = doors
         self._indexes = indexes
-        self._clock = clock
         self._lock = threading.Lock()
         self._listed: OrderedDict[tuple[str, str], tuple[list[str], frozenset[str]]] = OrderedDict()
         fork.watch(self._after_fork)
@@ -96,7 +93,7 @@ class Moving:
     def _places(self, scope: Scope, operation: str) -> Places:
         shadow = self._doors.needed_shadow(scope, operation)
         maker = self._doors.needed_maker(scope, operation)
-        return Places(self._doors.index(scope), maker, shadow, self._clock)
+        return Places(self._doors.index(scope), maker, shadow)
 
     async def _again(self, places: Places, step: Callable[[], Awaitable[R]]) -> R:
         """Take a step, and once more where another process took an index away meanwhile."""
@@ -133,7 +130,7 @@ class Moving:
         found: list[MemoryRecord] = []
         while at < until and len(found) < limit:
             some = keys[at : min(until, at + limit - len(found))]
-            found += await pending_among(places, some, have)
+            found += await pending_among(places, space, some, have)
             at += len(some)
         if at < len(keys):
             return PendingPage(records=tuple(found), cursor=f"{token} {keys[at - 1]}")

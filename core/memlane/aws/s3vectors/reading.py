@@ -22,8 +22,8 @@ from memlane.aws.s3vectors.listing import (
     prefix_of,
     record_of,
 )
-from memlane.aws.s3vectors.listings import Listings, Shown
-from memlane.aws.s3vectors.records import flat_of, part_of, parts_of
+from memlane.aws.s3vectors.listings import Listings
+from memlane.aws.s3vectors.records import part_of, parts_of
 from memlane.aws.s3vectors.streams import Streams
 from memlane.filters import Filter
 from memlane.layout import agent_prefix, parse_vector_key, record_key
@@ -157,8 +157,6 @@ class Reading:
                 index, sorted([*listing.records, *listing.older]), reach, listing
             )
         at = await self._paged(index, page, kept.keys, place, brought)
-        if reach.now is None:
-            kept.show(reach, page.shown)
         return page.answer(
             encode_cursor(BY_KEYS, token, kept.keys[at - 1]) if at < len(kept.keys) else None
         )
@@ -234,7 +232,6 @@ class _Page:
         self.reach = reach
         self.room = limit
         self.most = max(limit, _READ_A_PAGE)
-        self.shown: dict[str, Shown] = {}
         self._namespace = namespace
         self._condition = condition
         self._records: list[MemoryRecord] = []
@@ -246,12 +243,10 @@ class _Page:
             found = there.get(key)
             if found is None:
                 continue
-            record, vector = found
+            record, _ = found
             if not lists(record, namespace=self._namespace, filter=self._condition):
                 continue
             self._records.append(record)
-            if self.reach.now is None:
-                self.shown[key] = Shown(parts_of(flat_of(vector)), record.version > 1)
             self.room -= 1
             if not self.room:
                 return taken

@@ -2,27 +2,23 @@
 
 An index cannot change its dimension, so the new vectors gather in an index of their own. Once that
 has all, it is marked so; then the tenant's index is deleted, made anew and filled from it, and the
-shadow goes last. Whoever is cut off anywhere leaves what the next call goes on with.
-
-What is stored between the last comparison and the end may be lost, and whoever recalls meanwhile
-finds less: nobody else may write during the cut-over. Until the shadow is marked nothing of the
-tenant's index is touched.
+shadow goes last. Whoever is cut off anywhere leaves what the next call goes on with. Until then
+nothing of the tenant's index is touched.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from memlane.aws._extra import orjson
-from memlane.aws.s3vectors.census import Census, as_put, counted, said, target_of
-from memlane.aws.s3vectors.cutting import delete_old, wait_for_others
+from memlane.aws.s3vectors.census import said, target_of
+from memlane.aws.s3vectors.cutting import created_of
 from memlane.aws.s3vectors.description import Description, described
 from memlane.aws.s3vectors.index import Index
 from memlane.aws.s3vectors.indexes import Indexes, spaces_in
-from memlane.aws.s3vectors.naming import WHOLE_KEY, is_reserved, is_space_key, space_key
+from memlane.aws.s3vectors.naming import WHOLE_KEY, is_reserved, space_key
 from memlane.aws.s3vectors.records import (
     batches,
     decoded,
@@ -32,7 +28,6 @@ from memlane.aws.s3vectors.records import (
     is_version_kept,
     parts_of,
 )
-from memlane.aws.s3vectors.together import together
 from memlane.errors import (
     BackendError,
     ConflictError,
@@ -41,14 +36,28 @@ from memlane.errors import (
 )
 from memlane.layout import parse_vector_key
 from memlane.metadata import to_metadata
-from memlane.protocols import Clock, EmbeddingSpace, IndexedRecord
+from memlane.protocols import EmbeddingSpace, IndexedRecord
 from memlane.types import MemoryRecord
 
-__all__ = ("Places", "abandon", "begin", "cut_over", "lacking", "pending_among", "shadowed")
+__all__ = (
+    "Mark",
+    "Places",
+    "Seen",
+    "begin",
+    "drop_gone",
+    "is_whole",
+    "lacking",
+    "look",
+    "mark_of",
+    "not_taken",
+    "of_another",
+    "pending_among",
+    "sealed",
+    "shadow_of",
+    "shadowed",
+)
 
 Vector: TypeAlias = Mapping[str, Any]
-
-_READ: Final = 100
 
 
 class Places(NamedTuple):
@@ -58,27 +67,29 @@ class Places(NamedTuple):
         source: The tenant's, as the tenant sees it.
         maker: The same, as somebody sees it who may make and delete it.
         shadow: The one beside it, seen so.
-        clock: When it is.
     """
 
     source: Index
     maker: Index
     shadow: Index
-    clock: Clock
 
 
-class _Seen(NamedTuple):
+class Seen(NamedTuple):
     """An index that is there.
 
     Args:
         description: What it is like.
         created: When it was made, in the service's own words.
         spaces: Whose vectors it says it holds.
+        arn: Its name in AWS.
+        settings: What else it was made with, in the words of CreateIndex.
     """
 
     description: Description
     created: Any
     spaces: frozenset[str]
+    arn: str
+    settings: Mapping[str, Any]
 
     def is_of(self, space: EmbeddingSpace) -> bool:
         return (
@@ -86,13 +97,47 @@ class _Seen(NamedTuple):
         )
 
 
-async def _look(index: Index) -> _Seen | None:
+class Mark(NamedTuple):
+    """What a shadow says that had all.
+
+    Args:
+        created: When the index was made that it had all of.
+        like: What the index that takes its place is to be like, in the words of CreateIndex.
+    """
+
+    created: Any
+    like: Mapping[str, Any]
+
+
+async def look(index: Index) -> Seen | None:
+    """Return what an index is; None where there is none."""
     try:
         answer = await index.call("GetIndex", {})
         noted = spaces_in(await index.get([space_key(index.scope, shared=False)]))
     except TenantNotOnboardedError:
         return None
-    return _Seen(described(answer), answer["index"].get("creationTime"), noted)
+    told: Mapping[str, Any] = answer["index"]
+    return Seen(
+        described(answer),
+        told.get("creationTime"),
+        noted,
+        told.get("indexArn", ""),
+        _settings(told),
+    )
+
+
+def _settings(told: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: dict[str, Any] = {}
+    if told.get("encryptionConfiguration"):
+        found["encryptionConfiguration"] = told["encryptionConfiguration"]
+    configured: Mapping[str, Any] = told.get("metadataConfiguration") or {}
+    texts: Sequence[Mapping[str, Any]] = configured.get("textSearchConfigurations") or ()
+    if texts:
+        # Whether it is ready is said there too, and is nobody's to set.
+        names = ("metadataKey", "language")
+        kept = [{name: each[name] for name in names if name in each} for each in texts]
+        found["metadataConfiguration"] = {"textSearchConfigurations": kept}
+    return found
 
 
 async def begin(places: Places, indexes: Indexes, space: EmbeddingSpace) -> None:
@@ -103,8 +148,9 @@ async def begin(places: Places, indexes: Indexes, space: EmbeddingSpace) -> None
         EmbeddingSpaceError: The tenant's records are of that space already.
         TenantNotOnboardedError: The tenant has no index, and no shadow.
     """
-    if await _look(places.shadow) is None:
-        source = await _look(places.source)
+    like: Mapping[str, Any] = {}
+    if await look(places.shadow) is None:
+        source = await look(places.source)
         if source is None:
             await places.source.call("GetIndex", {})  # it says what is missing
         elif source.is_of(space):
@@ -112,17 +158,15 @@ async def begin(places: Places, indexes: Indexes, space: EmbeddingSpace) -> None
                 f"the tenant's records are of the space {space.id} already",
                 remedy="nothing needs to be done",
             )
-    await _ensure_shadow(places.shadow, indexes, space)
-
-
-async def _ensure_shadow(shadow: Index, indexes: Indexes, space: EmbeddingSpace) -> None:
+        else:
+            like = sealed(source.settings)
     try:
-        await indexes.make(shadow, space)
+        await indexes.make(places.shadow, space, like=like)
     except EmbeddingSpaceError as exc:
-        raise _of_another(space) from exc
+        raise of_another(space) from exc
 
 
-async def _shadow_of(places: Places, indexes: Indexes, space: EmbeddingSpace) -> Description | None:
+async def shadow_of(places: Places, indexes: Indexes, space: EmbeddingSpace) -> Description | None:
     """Return what the shadow is like; None where the tenant is in that space already.
 
     Raises:
@@ -132,18 +176,41 @@ async def _shadow_of(places: Places, indexes: Indexes, space: EmbeddingSpace) ->
         await indexes.ensure(places.shadow, space, maker=None)
         return await indexes.described(places.shadow)
     except EmbeddingSpaceError as exc:
-        raise _of_another(space) from exc
+        raise of_another(space) from exc
     except TenantNotOnboardedError as exc:
         indexes.forget(places.shadow)
-        source = await _look(places.source)
+        source = await look(places.source)
         if source is not None and source.is_of(space):
             return None
-        raise ConflictError(
-            "this tenant is not being taken to another space", remedy="call begin_reembed first"
-        ) from exc
+        raise not_taken() from exc
 
 
-def _of_another(space: EmbeddingSpace) -> ConflictError:
+def sealed(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return of an index's settings how it is encrypted."""
+    name = "encryptionConfiguration"
+    return {name: settings[name]} if name in settings else {}
+
+
+async def mark_of(shadow: Index) -> Mark | None:
+    """Return the mark of a shadow; None where it had not all."""
+    for vector in await shadow.get([WHOLE_KEY]):
+        try:
+            told = orjson.loads(flat_of(vector)["content"])
+            return Mark(told["created"], told.get("like") or {})
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None
+    return None
+
+
+def not_taken() -> ConflictError:
+    """Return the error of whoever misses a shadow."""
+    return ConflictError(
+        "this tenant is not being taken to another space", remedy="call begin_reembed first"
+    )
+
+
+def of_another(space: EmbeddingSpace) -> ConflictError:
+    """Return the error of whoever meets a shadow that is of another space."""
     return ConflictError(
         f"a reembedding to another space than {space.id} was begun",
         remedy="finish that one with its embedder, or remove it: abandon_reembed",
@@ -157,24 +224,25 @@ async def lacking(
 
     Both are empty where the tenant's index is of that space, or deleted to be filled anew.
     """
-    if await _shadow_of(places, indexes, space) is None:
+    if await shadow_of(places, indexes, space) is None:
         return [], frozenset()
-    source = await _look(places.source)
-    if source is None and await _mark(places.shadow) is not None:
+    source = await look(places.source)
+    if source is None and await mark_of(places.shadow) is not None:
         return [], frozenset()
     if source is not None and source.is_of(space):
         return [], frozenset()
-    keys = [key for key in await places.source.keys() if _is_whole(key)]
+    keys = [key for key in await places.source.keys() if is_whole(key)]
     return sorted(keys), frozenset(await places.shadow.keys())
 
 
-def _is_whole(key: str) -> bool:
+def is_whole(key: str) -> bool:
+    """Say whether a key is a record's."""
     parsed = parse_vector_key(key)
     return not is_reserved(key) if parsed is None else not parsed.part
 
 
 async def pending_among(
-    places: Places, keys: Sequence[str], have: frozenset[str]
+    places: Places, space: EmbeddingSpace, keys: Sequence[str], have: frozenset[str]
 ) -> list[MemoryRecord]:
     """Return the records of keys that the shadow does not have as they are now."""
     found: dict[str, MemoryRecord] = {}
@@ -185,7 +253,9 @@ async def pending_among(
             continue  # nobody's; the cut-over speaks of it
         found[target_of(record)] = record
     for vector in await places.shadow.get([key for key in found if key in have]):
-        if said(flat_of(vector)) == said(to_metadata(found[vector["key"]])):
+        flat, record = flat_of(vector), found[vector["key"]]
+        # One of another space came late, from somebody whose shadow was given up since.
+        if flat.get("space") == space.id and said(flat) == said(to_metadata(record)):
             del found[vector["key"]]
     return [found[key] for key in sorted(found)]
 
@@ -194,12 +264,13 @@ async def shadowed(
     places: Places, indexes: Indexes, records: Sequence[IndexedRecord], space: EmbeddingSpace
 ) -> None:
     """Put records with their new vectors into the shadow, where they are as they were read."""
-    description = await _shadow_of(places, indexes, space)
+    description = await shadow_of(places, indexes, space)
     if description is None:
         return
     items = {target_of(item.record): item for item in records}
     tenant = places.source.scope.tenant
     there: dict[str, Vector] = {}
+    keys: dict[str, str] = {}
     asked = [*items, *(item.record.id for item in records if _may_be_key(item.record.id))]
     for vector in await places.source.get([*dict.fromkeys(asked)]):
         flat = flat_of(vector)
@@ -207,181 +278,69 @@ async def shadowed(
             record = decoded(vector["key"], flat, tenant=tenant)
         except BackendError:
             continue
-        item = items.get(target_of(record))
+        target = target_of(record)
+        item = items.get(target)
         if item is not None and said(to_metadata(item.record)) == said(to_metadata(record)):
-            there[target_of(record)] = flat
+            there[target], keys[target] = flat, vector["key"]
+    counts = {target: len(items[target].parts) for target in there}
     surplus: list[str] = []
-    for vector in await places.shadow.get([*there]):
-        parts = parts_of(flat_of(vector))
-        surplus += [f"{vector['key']}#w{n}" for n in range(len(items[vector["key"]].parts), parts)]
-    vectors = [
+    note = space_key(places.shadow.scope, shared=False)
+    noted: frozenset[str] = frozenset()
+    for vector in await places.shadow.get([note, *there]):
+        if vector["key"] == note:
+            noted = spaces_in([vector])
+            continue
+        target, parts = vector["key"], parts_of(flat_of(vector))
+        surplus += [f"{target}#w{n}" for n in range(counts[target], parts)]
+    if noted != frozenset({space.id}):
+        indexes.forget(places.shadow)
+        raise of_another(space)
+    await places.shadow.delete(surplus)
+    encoding = (
         encoded(
-            replace(items[key], record=replace(items[key].record, space=space.id), replaces=None),
-            key=key,
+            replace(items[target], record=replace(items[target].record, space=space.id),
+                    replaces=None),
+            key=target,
             first=first_of(flat),
             description=description,
             shared=False,
             kept=is_version_kept(flat),
         )
-        for key, flat in there.items()
-    ]
-    await places.shadow.delete(surplus)
-    await together([functools.partial(places.shadow.put, batch) for batch in batches(vectors)])
+        for target, flat in there.items()
+    )  # fmt: skip
+    # One batch at a time is encoded: a record's windows each carry its text.
+    for batch in batches(encoding):
+        await places.shadow.put(batch)
+    await drop_gone(
+        places,
+        {
+            keys[target]: [target, *(f"{target}#w{n}" for n in range(1, count))]
+            for target, count in counts.items()
+        },
+    )
+
+
+async def drop_gone(places: Places, put: Mapping[str, Sequence[str]]) -> None:
+    """Delete from the shadow what was deleted from the tenant's index while it was put there.
+
+    Whoever forgets looks into the shadow after the index, so one of the two sees it.
+
+    Args:
+        places: The two indexes.
+        put: The keys that were put into the shadow, by the key in the index that they are of.
+    """
+    try:
+        have = {vector["key"] for vector in await places.source.get([*put])}
+    except TenantNotOnboardedError:
+        return  # another process cuts over, from this shadow
+    gone = [key for here, keys in put.items() if here not in have for key in keys]
+    if not gone:
+        return
+    mark = await mark_of(places.shadow)
+    # Not where the index is a new one, which is to be filled from the shadow.
+    if mark is None or mark.created == await created_of(places.source):
+        await places.shadow.delete(gone)
 
 
 def _may_be_key(record_id: str) -> bool:
     return parse_vector_key(record_id) is None
-
-
-async def cut_over(places: Places, indexes: Indexes, space: EmbeddingSpace) -> bool:
-    """Put the shadow in the tenant's index's place; False where it does not have all as it is.
-
-    Raises:
-        ConflictError: There is no shadow of that space, or somebody writes in the old one.
-        BackendError: The index holds what cannot be taken along.
-    """
-    description = await _shadow_of(places, indexes, space)
-    if description is None:
-        return True
-    source, mark = await _look(places.source), await _mark(places.shadow)
-    if source is None and mark is None:
-        await places.source.call("GetIndex", {})  # it says what is missing
-    if source is not None and not source.is_of(space):
-        if not await _is_whole_now(places, source, mark, description):
-            return False
-        await _put_mark(places, mark if mark is not None else source.created, description)
-        indexes.forget(places.source)
-        await delete_old(
-            places.maker,
-            places.shadow,
-            source.created,
-            dimension=description.dimension,
-            clock=places.clock,
-        )
-    elif source is not None and mark is None:
-        await _end(places, indexes, space)
-        return True
-    try:
-        await indexes.make(places.maker, space)
-    except EmbeddingSpaceError as exc:
-        raise ConflictError(
-            "somebody made the tenant's index anew in its old space during the cut-over",
-            remedy="stop the tenant's writers and call reembed again: nothing is lost",
-        ) from exc
-    await _fill(places)
-    if await wait_for_others(places.shadow, clock=places.clock):
-        await _fill(places)
-    await _end(places, indexes, space)
-    return True
-
-
-async def _end(places: Places, indexes: Indexes, space: EmbeddingSpace) -> None:
-    await places.shadow.remove()
-    indexes.forget(places.shadow)
-    indexes.settle(places.source, space)
-
-
-async def _is_whole_now(places: Places, source: _Seen, mark: Any, description: Description) -> bool:
-    """Say whether the shadow has all as it is now, versions and names too, which it is given."""
-    here = await counted(places.source)
-    if here.unreadable:
-        raise BackendError(
-            f"{here.unreadable} vectors of the tenant's index name nobody, or are damaged: they "
-            "cannot be taken along",
-            remedy="delete them with the tool that wrote them, then call reembed again",
-        )
-    there = await counted(places.shadow)
-    again = await _look(places.source)
-    if again is None or again.created != source.created:
-        return False  # somebody else was first, and what was counted is of two indexes
-    torn = there.torn()
-    if torn:
-        await places.shadow.delete(torn)  # they are pending again
-    if torn or any(there.wholes.get(key) != told for key, told in here.wholes.items()):
-        return False
-    if mark is None or mark == source.created:
-        await _drop(places, here, there)
-    await _bring(places, here.copies - there.copies, description)
-    await _bring(places, here.names, description)
-    return True
-
-
-async def _drop(places: Places, here: Census, there: Census) -> None:
-    """Delete from the shadow what the tenant has no more.
-
-    Not where the index that the shadow was made of is gone: what is missing from the one that
-    somebody made since was never deleted by anybody.
-    """
-    gone = {*there.wholes} - {*here.wholes}
-    lost = {whole for key in there.windows if (whole := key.partition("#")[0]) not in here.wholes}
-    doomed = [*gone, *there.beside(gone | lost), *(there.copies - here.copies)]
-    await places.shadow.delete([*dict.fromkeys([*doomed, *(there.names - here.names)])])
-
-
-async def _bring(places: Places, keys: set[str], description: Description) -> None:
-    """Put what has no direction of its own into the shadow."""
-    wanted = sorted(keys)
-    for at in range(0, len(wanted), _READ):
-        vectors = await places.source.get(wanted[at : at + _READ])
-        await places.shadow.put([as_put(v, dimension=description.dimension) for v in vectors])
-
-
-async def _fill(places: Places) -> None:
-    """Fill the tenant's index from the shadow, with what it does not have; see that it has all."""
-    missing = await _missing(places)
-    if not missing:
-        return
-
-    async def take(vectors: Sequence[Vector]) -> None:
-        found = [as_put(vector) for vector in vectors if vector["key"] in missing]
-        for batch in batches([vector] for vector in found):
-            await places.source.put(batch)
-
-    await places.shadow.each_page(take, metadata=True, data=True)
-    left = await _missing(places)
-    if left:
-        raise BackendError(
-            f"{len(left)} vectors did not arrive in the tenant's index",
-            remedy="call reembed again: the shadow still has all",
-        )
-
-
-async def _missing(places: Places) -> set[str]:
-    have = {*await places.source.keys()}
-    return {key for key in await places.shadow.keys() if key not in have and not is_space_key(key)}
-
-
-async def _mark(shadow: Index) -> Any:
-    """Return when the index was made that the shadow had all of; None where it had not all."""
-    for vector in await shadow.get([WHOLE_KEY]):
-        try:
-            return orjson.loads(flat_of(vector)["content"])["created"]
-        except (KeyError, TypeError, ValueError):
-            return None
-    return None
-
-
-async def _put_mark(places: Places, created: Any, description: Description) -> None:
-    said_whole = orjson.dumps({"created": created, "of": places.source.target.index}).decode()
-    vector = {"key": WHOLE_KEY, "metadata": {"content": said_whole}}
-    await places.shadow.put([as_put(vector, dimension=description.dimension)])
-
-
-async def abandon(places: Places, indexes: Indexes) -> bool:
-    """Remove a shadow; False where there is none.
-
-    Raises:
-        ConflictError: The tenant's index is gone already, and the shadow has its only copy.
-    """
-    if await _look(places.shadow) is None:
-        return False
-    mark = await _mark(places.shadow)
-    if mark is not None:
-        source = await _look(places.source)
-        if source is None or source.created != mark:
-            raise ConflictError(
-                "the cut-over has begun: the shadow holds the tenant's only copy",
-                remedy="call reembed again with the same embedder: it goes on",
-            )
-    indexes.forget(places.shadow)
-    return await places.shadow.remove()

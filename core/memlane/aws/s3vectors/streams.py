@@ -156,8 +156,7 @@ class Streams:
         now = self._clock.monotonic()
         stream.until = now + KEPT_SECONDS
         with self._lock:
-            for name in [name for name, each in self._kept.items() if now >= each.until]:
-                del self._kept[name]
+            self._let_go(now)
             self._kept[index.target.index, stream.prefix, token] = stream
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
@@ -184,6 +183,7 @@ class Streams:
             return
         changed = [*record_ids]
         with self._lock:
+            self._let_go(self._clock.monotonic())
             for (where, _, _), stream in self._kept.items():
                 if where == index.target.index:
                     stream.met(changed)
@@ -193,6 +193,11 @@ class Streams:
         with self._lock:
             for key in [key for key in self._kept if key[0] == index.target.index]:
                 del self._kept[key]
+
+    def _let_go(self, now: float) -> None:
+        """Forget what was kept long enough: what nobody reads on would grow with each store."""
+        for name in [name for name, each in self._kept.items() if now >= each.until]:
+            del self._kept[name]
 
     def _after_fork(self) -> None:
         self._lock = threading.Lock()

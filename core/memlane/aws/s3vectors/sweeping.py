@@ -14,11 +14,18 @@ from typing import Any, Final, TypeAlias
 import anyio.lowlevel
 
 from memlane.aws._extra import orjson
-from memlane.aws.s3vectors.copies import is_copy_key, version_of, whole_of
+from memlane.aws.s3vectors.copies import is_copy_key, whole_of
 from memlane.aws.s3vectors.deleting import delete_records, windows_of, within_session
 from memlane.aws.s3vectors.index import Index
 from memlane.aws.s3vectors.listing import listed
-from memlane.aws.s3vectors.records import decoded, flat_of, parts_of, version_in
+from memlane.aws.s3vectors.records import decoded, flat_of, is_version_kept
+from memlane.aws.s3vectors.strays import (
+    UNKNOWN,
+    clean_behind,
+    clean_beside,
+    is_surplus,
+    parts_in,
+)
 from memlane.errors import BackendError
 from memlane.layout import MAX_VERSIONS, parse_vector_key
 from memlane.scope import Reach
@@ -28,7 +35,6 @@ __all__ = ("clear", "left", "sweep")
 TurnsAt: TypeAlias = Callable[[Index, Iterable[str]], AbstractAsyncContextManager[None]]
 Vector: TypeAlias = Mapping[str, Any]
 
-_UNKNOWN: Final = 1_000_000
 _AT_A_TIME: Final = 500  # records; so that nobody who stores waits long for a turn
 
 
@@ -87,7 +93,9 @@ class _Sweeper:
                 born = flat_of(vector).get("stored_at", "") if is_copy_key(key) else ""
                 self._beside.setdefault(whole, {})[key] = born
                 continue
-            self._wholes[key] = _parts(vector), flat_of(vector).get("stored_at", "")
+            parts = parts_in(vector)
+            if parts > 1 or is_version_kept(flat_of(vector)):
+                self._wholes[key] = parts, flat_of(vector).get("stored_at", "")
             if _has_ended(vector, now=self._now, tenant=tenant):
                 ended.append(key)
         if ended:
@@ -101,7 +109,7 @@ class _Sweeper:
             parts, born = self._wholes.get(whole, (0, ""))
             if (
                 not parts
-                or any(map(_is_surplus_of(parts, born), keys.items()))
+                or any(is_surplus(key, life, parts=parts, born=born) for key, life in keys.items())
                 or (len(keys) > MAX_VERSIONS and sum(map(is_copy_key, keys)) > MAX_VERSIONS)
             ):
                 found[whole] = keys
@@ -120,76 +128,28 @@ class _Sweeper:
         """Delete records that a page showed as expired, where nobody has stored them anew."""
         tenant = self._index.scope.tenant
         async with self._turns_at(self._index, ended):
-            wholes: list[str] = []
-            windows: list[str] = []
+            parts: dict[str, int] = {}
             for vector in await self._index.get(ended):
                 if _has_ended(vector, now=self._now, tenant=tenant):
-                    wholes.append(vector["key"])
+                    count = parts_in(vector)
                     # Where nobody knows how many there are, they are found as lost ones.
-                    parts = _parts(vector)
-                    windows += windows_of(vector["key"], 1 if parts == _UNKNOWN else parts)
-            await delete_records(self._index, wholes, windows)
-        for key in wholes:
-            self._wholes[key] = 0, ""  # whatever lies beside it is lost now
-        return len(wholes)
+                    parts[vector["key"]] = 1 if count == UNKNOWN else count
+            windows = [name for key, count in parts.items() for name in windows_of(key, count)]
+            await delete_records(self._index, [*parts], windows)
+            await clean_behind(self._index, parts)
+        for key in parts:
+            self._wholes.pop(key, None)  # whatever lies beside it is lost now
+        return len(parts)
 
 
 async def _clean(index: Index, turns_at: TurnsAt, beside: Mapping[str, Mapping[str, str]]) -> None:
-    """Delete what lies beside records and is too much.
-
-    Args:
-        index: Where.
-        turns_at: As in `Writing`.
-        beside: Keys of windows and copies by the key of their record, each with when its record
-            was first stored, where that is known.
-    """
+    """Delete what lies beside records and is too much; see `clean_beside`."""
     wholes = [*beside]
     for at in range(0, len(wholes), _AT_A_TIME):
-        some = wholes[at : at + _AT_A_TIME]
+        some = {whole: beside[whole] for whole in wholes[at : at + _AT_A_TIME]}
         async with turns_at(index, some):
-            there = {vector["key"]: vector for vector in await index.get(some)}
-            doomed: list[str] = []
-            for whole in some:
-                vector = there.get(whole)
-                doomed += beside[whole] if vector is None else _surplus(vector, beside[whole])
-            await delete_records(index, [], doomed)
+            await clean_beside(index, some)
         await anyio.lowlevel.checkpoint()
-
-
-def _surplus(vector: Vector, keys: Mapping[str, str]) -> list[str]:
-    """Return what lies beside a record and is none of its windows and latest versions."""
-    flat = flat_of(vector)
-    born: str = flat.get("stored_at", "")
-    found = [each[0] for each in keys.items() if _is_surplus_of(_parts(vector), born)(each)]
-    if sum(map(is_copy_key, keys)) > MAX_VERSIONS:
-        try:
-            version = version_in(flat)
-        except BackendError:
-            return found  # damaged: which of them is the current one nobody knows
-        # The copy of the current version stays, whatever its number: it is not copied once more.
-        past = [key for key in keys if is_copy_key(key) and version_of(key) != version]
-        past = sorted(set(past) - set(found), key=version_of)
-        found += past[: max(0, len(past) - MAX_VERSIONS)]
-    return found
-
-
-def _is_surplus_of(parts: int, born: str) -> Callable[[tuple[str, str]], bool]:
-    """Return what says of a key whether a record has no such window, or that life is another's."""
-
-    def is_surplus(each: tuple[str, str]) -> bool:
-        key, life = each
-        if "#w" in key:
-            return int(key.rpartition("#w")[2]) >= parts
-        return bool(life and born) and life != born
-
-    return is_surplus
-
-
-def _parts(vector: Vector) -> int:
-    try:
-        return parts_of(flat_of(vector))
-    except BackendError:
-        return _UNKNOWN  # damaged: nothing beside it is too much for all anybody knows
 
 
 def _has_ended(vector: Vector, *, now: datetime, tenant: str | None) -> bool:

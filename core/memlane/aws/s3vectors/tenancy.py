@@ -43,7 +43,7 @@ class TenantVerbs:
         self._listings = Listings(clock=clock)
         self._streams = Streams(clock=clock)
         self._writing = Writing(self._listings, clock=clock)
-        self._moving = Moving(doors, self._indexes, clock=clock)
+        self._moving = Moving(doors, self._indexes)
         self._users = Users(clock=clock)
         self._actors = Actors(clock=clock)
         self._closed = False

@@ -1,14 +1,18 @@
 """Changing what an index holds: storing, replacing and deleting.
 
 S3 Vectors overwrites without asking. A version is compared after reading it, in turns within this
-process; between processes the later one wins. A record whose windows become fewer loses those
-first, and one that takes several requests loses all: a reader, or whoever comes after a crash, may
-find less of a record, and never an old text beside a new one.
+process; between processes the later one wins, and looks for what the earlier one left (`strays`).
+
+A reader, or whoever comes after a crash, may find less of a record, and never an old text beside a
+new one; and what is refused has changed nothing. So the windows that a record has no more are
+emptied by the very request that stores it, and deleted after that. Only one that takes several
+requests loses all its windows first, pictures too.
 """
 
 from __future__ import annotations
 
 import functools
+import logging
 import threading
 from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -21,8 +25,8 @@ import anyio.lowlevel
 from memlane.aws.s3vectors.deleting import ToItsEnd, delete_records, windows_of, within_session
 from memlane.aws.s3vectors.description import Description
 from memlane.aws.s3vectors.index import Index
-from memlane.aws.s3vectors.listing import Listing, listed, name_of, prefix_of, record_of
-from memlane.aws.s3vectors.listings import Listings, Shown
+from memlane.aws.s3vectors.listing import Listing, listed, name_of, record_of
+from memlane.aws.s3vectors.listings import Listings
 from memlane.aws.s3vectors.putting import Outgoing, put_records
 from memlane.aws.s3vectors.reading import keys_of
 from memlane.aws.s3vectors.records import (
@@ -34,9 +38,10 @@ from memlane.aws.s3vectors.records import (
     parts_of,
     version_in,
 )
+from memlane.aws.s3vectors.strays import Replaced, clean_behind, clean_replaced, emptied
 from memlane.aws.s3vectors.together import together
 from memlane.aws.s3vectors.versions import copies_beside
-from memlane.checks import check_upsert, check_version
+from memlane.checks import check_same, check_upsert, check_version
 from memlane.errors import BackendError, ValidationError
 from memlane.layout import agent_prefix, parse_vector_key, record_key, ulid_time
 from memlane.protocols import Clock, IndexedRecord
@@ -51,6 +56,8 @@ _FRESH: Final = timedelta(hours=1)
 _DRIFT_MS: Final = 60_000
 _AT_A_TIME: Final = 500
 _ENCODED_AT_A_TIME: Final = 64  # vectors; of 1,024 dimensions they take some three milliseconds
+
+_log = logging.getLogger(__name__)
 
 
 class Writing:
@@ -121,29 +128,34 @@ class Writing:
             elif record_of(vector, reach) is not None:
                 older[record_key(agent_prefix(scope), key)] = key
                 there.setdefault(record_key(agent_prefix(scope), key), flat)
-        for key, item in keyed.items():
-            have = _version(key, there[key], older, scope) if key in there else 0
-            check_version(item.record.id, have, expected_version, scope=scope)
+        if expected_version is not None:
+            for key, item in keyed.items():
+                _check(key, item, there.get(key), expected_version, scope)
         sent = await self._encoded(index, description, keyed, there)
-        surplus: list[str] = []
+        replaced = {
+            key: Replaced(each.record, len(each.vectors), parts_of(there[key]))
+            for key, each in sent.items()
+            if key in there
+        }
+        gone: list[str] = []
         begun: list[str] = []
-        for key, each in sent.items():
-            if key in there:
-                kept = 1 if each.is_long else len(each.vectors)
-                surplus += [f"{key}#w{n}" for n in range(kept, parts_of(there[key]))]
-                if each.record.version == 1 and version_in(there[key]) > 1:
-                    begun.append(key)
+        for key, each in replaced.items():
+            if sent[key].is_long:
+                gone += windows_of(key, each.before)
+            if each.record.version == 1 and version_in(there[key]) > 1:
+                begun.append(key)
         if begun:
             # A life of its own, of which what was there before is no version.
             beside = (await listed(index, reach=reach)).beside()
-            surplus += [key for whole in begun for key in beside.get(whole, ()) if "#v" in key]
+            gone += [key for whole in begun for key in beside.get(whole, ()) if "#v" in key]
         async with ToItsEnd(scope):
-            if surplus:
-                await index.delete(surplus)
-            result = await put_records(index, sent)
-            gone = [older[key] for key in result.stored if key in older]
             if gone:
                 await index.delete(gone)
+            result = await put_records(index, sent)
+            twins = [older[key] for key in result.stored if key in older]
+            if twins:
+                await index.delete(twins)
+            await _cleaned(index, {key: replaced[key] for key in replaced if key in result.stored})
             result.check(sent)
 
     async def _encoded(
@@ -170,7 +182,11 @@ class Writing:
             if item.replaces is not None:
                 copies = copies_beside(item.record, item.replaces, key, before, description)
                 self._listings.met(index, key, copies)
-            found[key] = Outgoing(item.record, vectors, before is None, [*copies.values()])
+            beside = [*copies.values()]
+            if before is not None:
+                replaced = Replaced(item.record, len(vectors), parts_of(before))
+                beside += emptied(key, replaced, description)
+            found[key] = Outgoing(item.record, vectors, before is None, beside)
             at_once += len(item.parts)
             if at_once >= _ENCODED_AT_A_TIME:
                 at_once = 0
@@ -180,41 +196,38 @@ class Writing:
     async def delete(self, index: Index, record_ids: Sequence[str], *, reach: Reach) -> int:
         """Delete records within reach, with windows and kept versions; return how many existed.
 
-        Without a moment in the reach, which is forgetting, what lost its record goes too, and what
-        a page showed just now is not read again.
+        Without a moment in the reach, which is forgetting, what lost its record goes too.
         """
         if not record_ids:
             return 0
         forgets = reach.now is None
-        # Only forgetting, which looks again, may trust what was listed a moment ago.
-        known = self._listings.latest(index, reach) if forgets else None
-        keys = None if known is None else known.named(record_ids, prefix_of(reach))
         listing: Listing | None = None
-        if keys is None:
-            known = None
-            if reach.any_agent:
-                listing = await listed(index, reach=reach)
-                keys = listing.named(record_ids)
-            else:
-                keys = keys_of(index, record_ids, reach)
+        if reach.any_agent:
+            listing = await listed(index, reach=reach)
+            keys = listing.named(record_ids)
+        else:
+            keys = keys_of(index, record_ids, reach)
         async with self.turns_at(index, keys):
-            doomed = await _doomed(index, keys, reach, {} if known is None else known.shown(reach))
+            doomed = await _doomed(index, keys, reach)
             lost: set[str] = set()
-            if forgets and known is None:
+            if forgets or listing is not None:
                 lost = {record_key("", each) for each in record_ids} - doomed.names
-            if listing is None and known is None and (doomed.updated or lost):
+            if listing is None and (doomed.updated or lost):
                 listing = await listed(index, reach=reach)
             others = doomed.windows
-            if known is not None:
-                others += known.beside(doomed.updated, sign="#v")
-            elif listing is not None:
+            if listing is not None:
                 beside = listing.beside()
                 others += [
                     k for whole in doomed.updated for k in beside.get(whole, ()) if "#v" in k
                 ]
                 others += await _orphans(index, listing, beside, lost, reach)
-            await delete_records(index, doomed.wholes, [*dict.fromkeys(others)])
-            return len(doomed.wholes)
+            async with ToItsEnd(index.scope):
+                await delete_records(index, [*doomed.parts], [*dict.fromkeys(others)])
+                if not forgets:  # who forgets looks again
+                    # A deletion that was cut off is repeated, and then there is no record.
+                    again = doomed.missing if listing is None and reach.any_session else ()
+                    await clean_behind(index, {**doomed.parts, **dict.fromkeys(again, 1)})
+            return len(doomed.parts)
 
     async def erase(self, index: Index, *, reach: Reach) -> int:
         """Delete all within reach, expiry aside; return how many records that were.
@@ -283,46 +296,69 @@ def _is_fresh(record: MemoryRecord, now: datetime) -> bool:
     return made is not None and -1 <= made - record.stored_at.timestamp() * 1000 <= _DRIFT_MS
 
 
-def _version(key: str, flat: Mapping[str, Any], older: Mapping[str, str], scope: Scope) -> int:
-    if key in older and "payload" not in flat:
-        return 1  # another tool wrote it, and counts none
-    return decoded(key, flat, tenant=scope.tenant).version
+def _check(
+    key: str, item: IndexedRecord, flat: Mapping[str, Any] | None, expected: int, scope: Scope
+) -> None:
+    """Compare what is there with what is expected.
+
+    Raises:
+        ConflictError: It is at another version, or another record.
+    """
+    record_id = item.record.id
+    if flat is None:
+        check_version(record_id, 0, expected, scope=scope)
+    elif "payload" not in flat:
+        check_version(record_id, 1, expected, scope=scope)  # another tool wrote it, and counts none
+    else:
+        there = decoded(key, flat, tenant=scope.tenant)
+        check_version(record_id, there.version, expected, scope=scope)
+        check_same(item, there, scope=scope)
 
 
 class _Doomed(NamedTuple):
     """What a deletion takes.
 
     Args:
-        wholes: Keys of whole texts.
-        windows: Keys of their windows.
+        parts: How many vectors each record has, by the key of its whole text.
         updated: Keys of those of which versions may be kept.
+        missing: Keys under which there is nothing, in reach or out of it.
     """
 
-    wholes: list[str]
-    windows: list[str]
+    parts: dict[str, int]
     updated: list[str]
+    missing: list[str]
 
     @property
     def names(self) -> set[str]:
         """The ids, as they stand in keys."""
-        return {*map(name_of, self.wholes)}
+        return {*map(name_of, self.parts)}
+
+    @property
+    def windows(self) -> list[str]:
+        """The keys of their windows."""
+        return [name for key, count in self.parts.items() for name in windows_of(key, count)]
 
 
-async def _doomed(
-    index: Index, keys: Sequence[str], reach: Reach, shown: Mapping[str, Shown]
-) -> _Doomed:
-    found = _Doomed([], [], [])
-    told = {key: shown[key] for key in keys if key in shown}
-    for vector in await index.get([key for key in keys if key not in told]):
+async def _doomed(index: Index, keys: Sequence[str], reach: Reach) -> _Doomed:
+    found = _Doomed({}, [], [])
+    vectors = await index.get(keys)
+    there = {vector["key"] for vector in vectors}
+    found.missing.extend(key for key in keys if key not in there)
+    for vector in vectors:
         record = record_of(vector, reach)
         if record is not None:
-            told[vector["key"]] = Shown(parts_of(flat_of(vector)), record.version > 1)
-    for key, each in told.items():
-        found.wholes.append(key)
-        found.windows.extend(windows_of(key, each.parts))
-        if each.has_copies:
-            found.updated.append(key)
+            found.parts[vector["key"]] = parts_of(flat_of(vector))
+            if record.version > 1:
+                found.updated.append(vector["key"])
     return found
+
+
+async def _cleaned(index: Index, replaced: Mapping[str, Replaced]) -> None:
+    try:
+        await clean_replaced(index, replaced)
+    except BackendError as error:
+        # What was asked for is done; a sweep finds what is left.
+        _log.warning("what was replaced is not all deleted: %s", type(error).__name__)
 
 
 async def _orphans(

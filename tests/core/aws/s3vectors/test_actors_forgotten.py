@@ -12,7 +12,7 @@ import pytest
 
 from core.aws.s3vectors.opened import ACME, BUCKET, MINE, Cloud, cloud
 from memlane.aws.s3vectors import S3VectorsBackend
-from memlane.aws.s3vectors.actors import Actors, actors_key, remaining
+from memlane.aws.s3vectors.actors import Actors, actors_key, named, remaining
 from memlane.layout import agent_prefix
 from memlane.scope import Reach, Scope
 from memlane.testing import FakeClock
@@ -132,14 +132,15 @@ def test_what_remains() -> None:
     """Names with records, and those of agents that were not looked at; None for none at all."""
     said = {"agents": {_code(MINE): {"Ann": 0, "Bob": 0}, _code(BOT): {"Cy": 0}}}
     content = orjson.dumps({"v": 1, **said}).decode()
-    there = [make_record("r", scope=MINE, actor="Bob"), make_record("s", scope=MINE)]
+    records = make_record("r", scope=MINE, actor="Bob"), make_record("s", scope=MINE)
+    there = {name for each in records if (name := named(each)) is not None}
     one = remaining(content, there, reach=Reach.point(MINE, now=NOW))
     assert one is not None
     assert orjson.loads(one)["agents"] == {_code(MINE): {"Bob": 0}, _code(BOT): {"Cy": 0}}
     all_of_them = remaining(content, there, reach=Reach.whole(MINE, now=None))
     assert all_of_them is not None
     assert orjson.loads(all_of_them)["agents"] == {_code(MINE): {"Bob": 0}}
-    assert remaining(content, [], reach=Reach.whole(MINE, now=None)) is None
+    assert remaining(content, (), reach=Reach.whole(MINE, now=None)) is None
     assert remaining(None, there, reach=Reach.whole(MINE, now=None)) is None
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import anyio
 import pytest
 
 from core.aws.s3vectors.opened import MINE, Cloud, cloud
 from memlane import MemoryClient
+from memlane.aws.s3vectors import deleting, speakers
+from memlane.aws.s3vectors.index import Index
 from memlane.eraser import forget
 from memlane.errors import RequestRejectedError
 from memlane.scope import Reach, Scope
-from memlane.testing import FakeClock, HashingEmbedder
+from memlane.testing import HashingEmbedder
 from memlane.testing.samples import (
     NOW,
     SPACE,
@@ -86,34 +90,22 @@ async def test_deleting_for_all_agents_misses_nobody(cloud: Cloud) -> None:
     assert await cloud.keys() == {"memlane/space"}
 
 
-async def test_what_forgetting_knows_of_a_listing(cloud: Cloud) -> None:
-    """A page of it is deleted without listing anew; an id it does not know brings a listing."""
+async def test_forgetting_goes_by_a_listing_of_its_own(cloud: Cloud) -> None:
+    """What was listed a moment ago says too little: others may have stored since."""
     backend, other = await cloud.onboarded(), cloud.backend()
     await put(backend, *(indexed(make_record(f"r{n}", scope=MINE)) for n in range(6)))
     await backend.scan(reach=EVER, limit=3)
+    longer = replace(make_record("r0", scope=MINE, version=2), text="longer")
+    await put(other, indexed(longer, *directions(5)), indexed(make_record("late", scope=BOT)))
     await cloud.asked()
-    assert await backend.delete(["r0", "r1"], reach=EVER) == 2
-    assert await cloud.asked() == {"DeleteVectors": 1}
-    # What this process stored itself since it knows, whoever's it is.
-    await put(backend, indexed(make_record("r2", scope=BOT)), indexed(make_record("n", scope=BOT)))
-    await cloud.asked()
-    assert await backend.delete(["r2", "n"], reach=EVER) == 3
-    assert "ListVectors" not in await cloud.asked()
-    await put(other, indexed(make_record("late", scope=BOT)))
-    await cloud.asked()
-    assert await backend.delete(["r3", "late"], reach=EVER) == 2
-    assert (await cloud.asked())["ListVectors"] == 1
-    # A listing of one agent says nothing of the others.
-    await put(other, indexed(make_record("r4", scope=BOT)))
-    third = cloud.backend()
-    await third.scan(reach=HERE)
-    assert await third.delete(["r4"], reach=EVER) == 2
+    assert await backend.delete(["r0", "r1", "late"], reach=EVER) == 3
+    assert await cloud.asked() == {"ListVectors": 1, "GetVectors": 1, "DeleteVectors": 1}
+    assert len(await cloud.keys()) == 1 + 4
 
 
-async def test_a_listing_is_of_one_user_and_one_minute(cloud: Cloud) -> None:
-    """Another user's records of the same ids are not touched, and nothing is known for ever."""
-    clock = FakeClock()
-    backend = await cloud.onboarded(clock=clock)
+async def test_the_same_ids_of_another_user_are_not_touched(cloud: Cloud) -> None:
+    """Whoever has been listed just now."""
+    backend = await cloud.onboarded()
     eve = Scope("eve", tenant="acme")
     for scope in (MINE, BOT, eve):
         await put(backend, indexed(make_record("a", scope=scope)))
@@ -122,10 +114,32 @@ async def test_a_listing_is_of_one_user_and_one_minute(cloud: Cloud) -> None:
         await backend.scan(reach=Reach.whole(scope, now=None))
     assert await backend.delete(["a"], reach=EVER) == 2
     assert ids_of(await read_all(backend, Reach.whole(eve, now=None))) == ["a", "b"]
-    clock.advance(timedelta(seconds=61))
-    await cloud.asked()
-    assert await backend.delete(["b"], reach=EVER) == 2
-    assert (await cloud.asked())["ListVectors"] == 1
+
+
+async def test_a_session_is_told_from_the_rest_a_thousand_at_a_time(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records of a user are read to find those of one session, and never all held at once."""
+    monkeypatch.setattr(deleting, "_READ_AT_A_TIME", 10)
+    monkeypatch.setattr(speakers, "_READ_AT_A_TIME", 10)
+    backend = await cloud.onboarded()
+    monday = replace(MINE, session="monday")
+    for scope, name, actor in ((MINE, "r", "Ann"), (monday, "m", "Bob")):
+        items = (indexed(make_record(f"{name}{n}", scope=scope, actor=actor)) for n in range(25))
+        await put(backend, *items)
+    sizes: list[int] = []
+    get = Index.get
+
+    async def counted(index: Index, keys: Sequence[str], **options: Any) -> Any:
+        sizes.append(len(keys))
+        return await get(index, keys, **options)
+
+    monkeypatch.setattr(Index, "get", counted)
+    receipt = await forget(backend, monday, batch=100)
+    assert (receipt.found, receipt.deleted, receipt.verified_empty) == (25, 25, True)
+    assert max(sizes) == 10
+    assert [*await cloud.backend().actors(reach=HERE)] == ["Ann"]
+    assert len(await read_all(backend, EVER)) == 25
 
 
 async def _under_way(cloud: Cloud, operation: str, count: int = 1) -> None:

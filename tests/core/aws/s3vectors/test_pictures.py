@@ -9,6 +9,8 @@ import pytest
 
 from core.aws.s3vectors.opened import ACME, MINE, Cloud, cloud
 from memlane import Image, Match, MemoryClient, Text
+from memlane.errors import AccessDeniedError
+from memlane.layout import vector_key
 from memlane.local import InMemoryBackend
 from memlane.scope import Reach
 from memlane.testing import HashingImageEmbedder, gif, png
@@ -89,3 +91,36 @@ async def test_another_space_has_no_vectors_of_pictures(cloud: Cloud) -> None:
         changed = await after.update("short", scope=MINE, text="From the sea")
         [kept] = await backend.fetch(["short"], reach=Reach.whole(MINE, now=NOW), vectors=True)
         assert (len(kept.parts), kept.record) == (1, changed)
+
+
+@pytest.mark.parametrize("words", ["Other words", f"Other words. {LONG}", LONG * 2])
+async def test_a_refused_update_loses_no_picture(cloud: Cloud, words: str) -> None:
+    """Nobody could make their vectors again; the next update has them still."""
+    backend, embedder = cloud.backend(auto_onboard=True), HashingImageEmbedder()
+    async with MemoryClient(backend=backend, embedder=embedder) as client:
+        await _filled(client)
+        before = await backend.fetch(["long"], reach=Reach.whole(MINE, now=NOW), vectors=True)
+        await cloud.emulator.inject(operation="PutVectors", status=403)
+        with pytest.raises(AccessDeniedError):
+            await client.update("long", scope=MINE, text=words)
+        await cloud.emulator.clear_faults()
+        again = await backend.fetch(["long"], reach=Reach.whole(MINE, now=NOW), vectors=True)
+        assert [len(one.parts) for one in again] == [len(one.parts) for one in before]
+        await client.update("long", scope=MINE, text=words)
+        [match] = await client.retrieve("the dog in the snow", scope=MINE, limit=1, mode="vector")
+        assert (match.record.id, match.record.text) == ("long", words)
+        assert match.similarity is not None
+        assert match.similarity > 0.9
+
+
+async def test_a_lost_picture_is_told_of(cloud: Cloud) -> None:
+    """By the next version's notes, which then stand for the words alone."""
+    backend, embedder = cloud.backend(auto_onboard=True), HashingImageEmbedder()
+    async with MemoryClient(backend=backend, embedder=embedder) as client:
+        await _filled(client)
+        await backend._index(MINE, "test").delete([f"{vector_key(MINE, 'short')}#w1"])
+        assert [note.embedded for note in (await client.get("short", scope=MINE)).images] == [True]
+        for changes in ({"text": "From the sea"}, {"tags": ["sea"]}):
+            told = await client.update("short", scope=MINE, **changes)
+            assert [note.embedded for note in told.images] == [False]
+            assert await client.get("short", scope=MINE) == told

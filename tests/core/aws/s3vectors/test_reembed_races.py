@@ -11,11 +11,11 @@ from core.aws.s3vectors.opened import ACME, BUCKET, MINE, Cloud, cloud
 from core.aws.s3vectors.test_reembed import ALL, HERE, WIDER, everything, reembed, short_turns
 from core.aws.s3vectors.test_tenants import EVE, TENANT, filled
 from memlane import MemoryClient
-from memlane.aws.s3vectors import census, reembedding
+from memlane.aws.s3vectors import census, cutover
 from memlane.aws.s3vectors.census import Census
 from memlane.aws.s3vectors.description import Description, described
 from memlane.aws.s3vectors.index import Index
-from memlane.aws.s3vectors.reembedding import Places
+from memlane.aws.s3vectors.reembedding import Mark, Places
 from memlane.errors import (
     ConflictError,
     EmbeddingSpaceError,
@@ -124,25 +124,25 @@ async def test_an_index_that_is_made_anew_while_it_is_read_empties_no_shadow(
     count = census.counted
     met: list[str] = []
 
-    async def counted(index: Index) -> Census:
+    async def counted(index: Index, *, space: str | None = None) -> Census:
         met.append(index.target.index)
         if met == [ACME]:
             places = backend._moving._places(TENANT, "test")
             created = (await index.call("GetIndex", {}))["index"]["creationTime"]
             description = described(await places.shadow.call("GetIndex", {}))
-            await reembedding._put_mark(places, created, description)
+            await cutover._put_mark(places, Mark(created, {}), description)
             await _copied(places, await count(index), description)
             await places.maker.remove()
             await backend._indexes.make(places.maker, WIDER)
-        return await count(index)
+        return await count(index, space=space)
 
-    monkeypatch.setattr(reembedding, "counted", counted)
+    monkeypatch.setattr(cutover, "counted", counted)
     assert await reembed(cloud.backend()) == 4
     assert await everything(cloud.backend()) == before
 
 
 async def _copied(places: Places, here: Census, description: Description) -> None:
-    await reembedding._bring(places, here.copies | here.names, description)
+    await cutover._bring(places, here.copies | here.names, description)
 
 
 @pytest.mark.parametrize("auto_onboard", [False, True])

@@ -180,6 +180,27 @@ async def test_cursors_of_streams_are_checked(cloud: Cloud) -> None:
     assert {record.scope.user for record in theirs.records} == {"eve"}
 
 
+async def test_what_nobody_reads_on_is_let_go(cloud: Cloud) -> None:
+    """A listing and a stream are held a minute, by a process that only stores too."""
+    clock = FakeClock()
+    backend = await _filled(cloud, clock=clock)
+    eve = Scope("eve", tenant="acme")
+    await put(backend, indexed(make_record("x", scope=eve)))
+    page = await backend.scan(reach=HERE, limit=10)
+    few = await backend.scan(reach=Reach.whole(eve, now=None), limit=1)
+    assert page.cursor is not None
+    assert few.cursor is None
+    assert (len(backend._streams._kept), len(backend._listings._kept)) == (1, 1)
+    clock.advance(timedelta(seconds=59))
+    await put(backend, indexed(make_record("y", scope=eve)))
+    assert (len(backend._streams._kept), len(backend._listings._kept)) == (1, 1)
+    clock.advance(timedelta(seconds=2))
+    await put(backend, indexed(make_record("z", scope=eve)))
+    assert (len(backend._streams._kept), len(backend._listings._kept)) == (0, 0)
+    page = await backend.scan(reach=HERE, cursor=page.cursor, limit=10)
+    assert len(page.records) == 10
+
+
 @pytest.mark.parametrize("agent", [None, "bot"])
 async def test_forgetting_reads_no_record(cloud: Cloud, agent: str | None) -> None:
     """Of a user and of one agent: keys are listed and deleted; then it is proven."""

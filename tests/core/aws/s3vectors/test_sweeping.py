@@ -11,7 +11,7 @@ import pytest
 from core.aws.s3vectors.opened import ACME, BUCKET, MINE, Cloud, cloud
 from core.aws.s3vectors.test_tenants import note_of_another_tool
 from core.aws.s3vectors.test_versions import begun, change, texts
-from memlane.aws.s3vectors import S3VectorsBackend
+from memlane.aws.s3vectors import S3VectorsBackend, sweeping
 from memlane.aws.s3vectors.copies import is_copy_key
 from memlane.eraser import forget
 from memlane.errors import RequestRejectedError
@@ -233,3 +233,18 @@ async def test_what_is_damaged_stops_nobody(cloud: Cloud) -> None:
     assert await backend.sweep(scope=TENANT, now=NOW) == 0
     assert (await forget(backend, MINE, batch=100)).verified_empty
     assert await cloud.keys() == {"memlane/space"}
+
+
+async def test_a_sweep_holds_nothing_of_what_stands_alone(cloud: Cloud) -> None:
+    """Of a record without windows and versions not even the key."""
+    backend = await cloud.onboarded()
+    await put(backend, *(indexed(make_record(f"r{n}", scope=MINE)) for n in range(20)))
+    await put(backend, indexed(make_record("long", scope=MINE), *directions(3)))
+    await change(backend, await begun(backend), "second")
+    index = backend._index(MINE, "test")
+    sweeper = sweeping._Sweeper(index, backend._writing.turns_at, NOW)
+    await index.each_page(sweeper.take, metadata=True)
+    assert sorted(sweeper._wholes) == sorted(vector_key(MINE, name) for name in ("a", "long"))
+    assert sweeper.suspects() == {}
+    assert await backend.sweep(scope=TENANT, now=NOW) == 0
+    assert len(await cloud.keys()) == 1 + 20 + 3 + 3
