@@ -35,7 +35,8 @@ WHOLE_KEY: Final = f"{_SPACE}/whole"
 """The key of the vector that says of a shadow that it has all."""
 
 TURN_KEY: Final = f"{_SPACE}/turn."
-"""How the keys begin of what says that somebody is about to delete the index a shadow is of."""
+"""How the keys begin of what says that somebody is about to delete the other index of a
+reembedding."""
 
 
 @dataclass(frozen=True, slots=True)
