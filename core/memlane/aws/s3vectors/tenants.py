@@ -97,15 +97,22 @@ class Users:
 
     def _find(self, index: Index) -> _Owners | None:
         with self._lock:
+            self._let_go()
             kept = self._kept.get((index.target.index, index.scope.tenant))
-        return kept[1] if kept is not None and self._clock.monotonic() < kept[0] else None
+        return None if kept is None else kept[1]
 
     def _keep(self, index: Index, owners: _Owners) -> None:
         until = self._clock.monotonic() + KEPT_SECONDS
         with self._lock:
+            self._let_go()
             self._kept[index.target.index, index.scope.tenant] = until, owners
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
+
+    def _let_go(self) -> None:
+        now = self._clock.monotonic()
+        for name in [name for name, (until, _) in self._kept.items() if now >= until]:
+            del self._kept[name]
 
     def drop(self, index: Index) -> None:
         """Forget the users of a tenant that was forgotten."""
