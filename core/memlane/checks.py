@@ -21,6 +21,7 @@ from memlane.scope import Scope
 from memlane.types import MemoryRecord
 
 __all__ = (
+    "check_condition",
     "check_dimensions",
     "check_inputs",
     "check_limit",
@@ -131,6 +132,20 @@ def check_version(record_id: str, have: int, expected: int | None, *, scope: Sco
         scope=scope,
         remedy="get it again and repeat the update with that version",
     )
+
+
+def check_condition(
+    item: IndexedRecord, there: MemoryRecord | None, expected: int | None, *, scope: Scope
+) -> None:
+    """Compare what is stored, if anything is, with what a write demands.
+
+    Raises:
+        ConflictError: It is at another version, or it is another record.
+    """
+    have = 0 if there is None else there.version
+    check_version(item.record.id, have, expected, scope=scope)
+    if there is not None and expected is not None:
+        check_same(item, there, scope=scope)
 
 
 def check_same(item: IndexedRecord, there: MemoryRecord | Moments, *, scope: Scope) -> None:

@@ -10,12 +10,11 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from memlane.checks import (
+    check_condition,
     check_dimensions,
     check_limit,
-    check_same,
     check_space,
     check_upsert,
-    check_version,
     former_error,
 )
 from memlane.columns import candidates_of
@@ -72,10 +71,8 @@ class InMemoryBackend(TenantsInMemory):
             items = list({item.record.id: item for item in records}.values())
             for item in items:
                 there = mine.get((scope.agent, item.record.id))
-                have = there.item.record.version if there else 0
-                check_version(item.record.id, have, expected_version, scope=scope)
-                if there is not None and expected_version is not None:
-                    check_same(item, there.item.record, scope=scope)
+                have = there.item.record if there else None
+                check_condition(item, have, expected_version, scope=scope)
             spaces: dict[str, int] = dict(self._spaces.get(scope.tenant, {}))
             begins = not self._has_records(scope.tenant)
             for item in items:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from unittest import mock
 
@@ -27,6 +27,7 @@ __all__ = ("Coming", "Export", "PortableRules")
 
 _PAGE = 3  # records; a file of more pages can be cut between two of them
 _MOST = 4  # files to choose from
+_A_WHILE = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -173,22 +174,30 @@ class PortableRules(ReadingRules):
             # Of a new id only this is asked of the code: that it is the same one each time.
             plan = planned(record_of(line, 1, b""), scope)
             there = self.model.at(plan.scope, plan.id)
-            told = history if self.model.keeps else history[-1:]
             space = self._at(scope.tenant).space.id
             chain = tuple(
                 replace(old, id=plan.id, scope=plan.scope, source="import", space=space)
-                for old in told
+                for old in history
             )
             if there is not None:
-                names = [(each.version, each.updated_at) for each in chain]
-                name = (there.version, there.updated_at)
-                # What is there may be older than all the file knows of it.
-                is_older = name[0] < names[0][0] and name[1] <= names[0][1]
-                begin = names.index(name) + 1 if name in names else 0 if is_older else len(chain)
-                chain = chain[begin:]
-            if chain:
-                found.append(Coming(chain, fresh=there is None, rank=rank))
+                # What is there is the file's, or its owner has changed it since.
+                names = [(each.version, each.updated_at, each.text) for each in chain]
+                name = (there.version, there.updated_at, there.text)
+                chain = chain[names.index(name) + 1 :] if name in names else ()
+            if not chain:
+                continue
+            *older, newest = chain if self.model.keeps else chain[-1:]
+            chain = (*(_lasting(old, newest, now + _A_WHILE) for old in older), newest)
+            found.append(Coming(chain, fresh=there is None, rank=rank))
         return found
+
+
+def _lasting(old: MemoryRecord, last: MemoryRecord, soon: datetime) -> MemoryRecord:
+    """Return an older version with the last one's end, where its own is past or near."""
+    mine, its = old.expires_at, last.expires_at
+    if mine is None or mine > soon or (its is not None and its <= mine):
+        return old
+    return replace(old, expires_at=its)
 
 
 _UNTOLD = frozenset({"id", "scope", "images"})

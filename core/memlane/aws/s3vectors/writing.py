@@ -41,7 +41,7 @@ from memlane.aws.s3vectors.records import (
 from memlane.aws.s3vectors.strays import Replaced, clean_behind, clean_replaced, emptied
 from memlane.aws.s3vectors.together import together
 from memlane.aws.s3vectors.versions import copies_beside
-from memlane.checks import check_same, check_upsert, check_version
+from memlane.checks import check_condition, check_upsert, check_version
 from memlane.errors import BackendError, ValidationError
 from memlane.layout import agent_prefix, parse_vector_key, record_key, ulid_time
 from memlane.protocols import Clock, IndexedRecord
@@ -304,15 +304,12 @@ def _check(
     Raises:
         ConflictError: It is at another version, or another record.
     """
-    record_id = item.record.id
-    if flat is None:
-        check_version(record_id, 0, expected, scope=scope)
-    elif "payload" not in flat:
-        check_version(record_id, 1, expected, scope=scope)  # another tool wrote it, and counts none
-    else:
-        there = decoded(key, flat, tenant=scope.tenant)
-        check_version(record_id, there.version, expected, scope=scope)
-        check_same(item, there, scope=scope)
+    if flat is not None and "payload" not in flat:
+        # Another tool wrote it, and counts none.
+        check_version(item.record.id, 1, expected, scope=scope)
+        return
+    there = None if flat is None else decoded(key, flat, tenant=scope.tenant)
+    check_condition(item, there, expected, scope=scope)
 
 
 class _Doomed(NamedTuple):
