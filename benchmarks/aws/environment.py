@@ -65,14 +65,14 @@ MEMLANE: Final = Contender(
     name="memlane",
     module="memlane_client",
     environment="aiohttp",
-    distributions=("aiohttp", "orjson", "anyio", "numpy"),
+    distributions=("httptools", "orjson", "anyio", "numpy"),
     operations=_OURS,
 )
 OTHER_LOOP: Final = Contender(
     name="memlane, other loop",
     module="memlane_client",
     environment="aiohttp",
-    distributions=("aiohttp", "orjson", "anyio", "numpy"),
+    distributions=("httptools", "orjson", "anyio", "numpy"),
     settings={"enter": False},
     operations=_OURS,
 )

@@ -38,6 +38,7 @@ CONTRACT = {
 
 VENDORS = (
     "onnxruntime", "tokenizers", "boto3", "botocore", "aioboto3", "aiobotocore", "aiohttp",
+    "httptools", "aiohappyeyeballs",
     "orjson", "strands",
     "langchain_core", "langgraph", "typer", "rich", "pydantic", "trio", "sqlite3",
 )  # fmt: skip
@@ -111,7 +112,7 @@ def test_the_cloud_is_imported_by_the_name() -> None:
     """`import memlane.aws` costs nothing, one name of it what that name needs, and no botocore."""
     found = _isolated(
         "import sys, json, memlane.aws\n"
-        "before = 'aiohttp' in sys.modules\n"
+        "before = 'httptools' in sys.modules\n"
         "from memlane.aws import BedrockEmbedder, S3VectorsBackend, StaticCredentials\n"
         "print(json.dumps({'before': before, 'botocore': 'botocore' in sys.modules}))"
     )

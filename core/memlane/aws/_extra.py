@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from memlane.errors import MissingExtraError
 
-__all__ = ("aiohttp", "orjson")
+__all__ = ("aiohappyeyeballs", "httptools", "orjson")
 
 try:
-    import aiohttp
+    import aiohappyeyeballs
+    import httptools
     import orjson
 except ImportError as exc:
     raise MissingExtraError(
-        f"memlane.aws needs {exc.name or 'aiohttp and orjson'}",
+        f"memlane.aws needs {exc.name or 'httptools and orjson'}",
         remedy="pip install 'memlane[aws]'",
     ) from exc

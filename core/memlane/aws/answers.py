@@ -171,7 +171,7 @@ def refusal(received: Reply, request: Request, credentials: Credentials | None) 
         throttled=throttled or status == HTTPStatus.SERVICE_UNAVAILABLE,
         skewed=skewed,
         accepted=status in _CLIENT_ERRORS and not throttled and not skewed and not wrong_key,
-        retry_after=_seconds(received.headers.get("Retry-After")),
+        retry_after=_seconds(received.headers.get("retry-after")),
     )
 
 

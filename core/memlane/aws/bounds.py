@@ -24,9 +24,11 @@ class Bounds:
         return _Bound(self, self._loop.time() + seconds)
 
     def close(self) -> None:
-        """Let nothing end any more."""
-        self._under_way.clear()
+        """End all that is under way: there is no time left."""
+        under_way, self._under_way = self._under_way, set()
         self._set(None)
+        for bound in under_way:
+            bound.end()
 
     def add(self, bound: _Bound) -> None:
         """See to the end of a block."""

@@ -95,6 +95,11 @@ class Endpoints:
             known = self._known[service] = self._find(service)
         return known
 
+    @property
+    def are_plain(self) -> bool:
+        """Whether none of them is asked with TLS, as with an emulator."""
+        return "*" in self._given and all(each.scheme == "http" for each in self._given.values())
+
     def _find(self, service: str) -> Endpoint:
         given = self._given.get(service) or self._given.get("*")
         if given is not None:

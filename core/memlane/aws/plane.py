@@ -9,11 +9,12 @@ from typing import Any, Final, TypeVar, TypeVarTuple
 
 from memlane.aws.answers import refusal
 from memlane.aws.endpoints import Endpoints
+from memlane.aws.failures import NoAnswerError
 from memlane.aws.pace import LOOK_SECONDS
 from memlane.aws.retries import Call, backoff, patience_here
 from memlane.aws.route import Route
 from memlane.aws.shared import Shared
-from memlane.aws.transport import NoAnswerError, Transport
+from memlane.aws.transport import Transport
 from memlane.aws.wire import Lane, Reply, Request, RetryPolicy, Timeouts
 from memlane.errors import (
     LoopError,
@@ -33,7 +34,7 @@ R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
 # What asking again does not change, or there is no time for.
-_FINAL: Final = frozenset({"busy", "hopeless"})
+_FINAL: Final = frozenset({"busy", "large", "hopeless"})
 _SUCCESS: Final = range(200, 300)
 _SERVER_ERRORS: Final = range(500, 600)
 # Hashing a megabyte takes 0.6 ms, and 3 ms where the processor has no instructions for it; above
@@ -198,7 +199,7 @@ class Channel:
         elif received.status not in _SERVER_ERRORS:
             shared.pace.answered(call.track)
         if said.skewed and call.offset is None:
-            call.offset = shared.skew.told(received.headers.get("Date"), signed_at=signed_at)
+            call.offset = shared.skew.told(received.headers.get("date"), signed_at=signed_at)
             if call.offset is not None:
                 return
         if not said.retryable:
@@ -371,7 +372,8 @@ class DataPlane:
         return channel
 
     async def _open(self) -> Channel:
-        await self._shared.route.prepare(self._shared.threads)
+        if self._shared.has_tls:
+            await self._shared.route.prepare(self._shared.threads)
         channel = Channel(self._shared)
         if not io_loop().is_here:
             self._direct = channel, running_loop()

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import functools
 import ssl
 from base64 import b64encode
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
-
-from yarl import URL
 
 from memlane.aws.endpoints import Endpoint
 from memlane.errors import ValidationError
 from memlane.patterns import lazy
 from memlane.runtime import WorkerThreads
 
-__all__ = ("DIRECT", "Route")
+__all__ = ("DIRECT", "Proxy", "Route", "address")
 
 _PORTS: Final = {"http": 80, "https": 443}
 _host = lazy(r"[A-Za-z0-9._\-]+|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._\-]+)?")
+
+
+class Proxy(NamedTuple):
+    """A proxy, without the name and password it wants.
+
+    Args:
+        scheme: "http", or "https" where TLS is spoken with the proxy itself.
+        host: Name or address; of IPv6 without brackets.
+        port: Its port.
+    """
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """As others' clients want it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
 
 
 class Route:
@@ -43,12 +62,11 @@ class Route:
         spared: Iterable[str] = (),
     ) -> None:
         self._bundle = ca_bundle
-        self.tls: ssl.SSLContext | bool = True
-        """What the connections trust, once it is prepared; True: what the system does."""
-        self.proxy: URL | None = None
+        self._tls: ssl.SSLContext | None = None
+        self.proxy: Proxy | None = None
         self.proxy_headers: dict[str, str] | None = None
         self._spared = [name for each in spared if (name := each.strip().lower())]
-        self._chosen: dict[Endpoint, URL | None] = {}
+        self._chosen: dict[Endpoint, Proxy | None] = {}
         if proxy is not None:
             self._use(proxy)
 
@@ -58,40 +76,60 @@ class Route:
         Raises:
             ValidationError: There are none.
         """
-        if self._bundle is not None and self.tls is True:
-            self.tls = await threads.run(_trusting, self._bundle)
+        if self._tls is None:
+            self._tls = await threads.run(_trusting, self._bundle)
 
-    def proxy_for(self, endpoint: Endpoint) -> URL | None:
+    @property
+    def has_tls(self) -> bool:
+        """Whether TLS is spoken with the proxy itself."""
+        return self.proxy is not None and self.proxy.scheme == "https"
+
+    @property
+    def tls(self) -> ssl.SSLContext:
+        """Whom connections trust; known once the route is prepared."""
+        assert self._tls is not None, "the route is not prepared"  # noqa: S101
+        return self._tls
+
+    def proxy_for(self, endpoint: Endpoint) -> Proxy | None:
         """Return the proxy to ask an endpoint by; None for none."""
         try:
             return self._chosen[endpoint]
         except KeyError:
             pass
-        parts = urlsplit(f"{endpoint.scheme}://{endpoint.host}")
-        port = parts.port or _PORTS[endpoint.scheme]
+        host, port = address(endpoint)
         is_spared = (endpoint.scheme == "http" and "http://*" in self._spared) or any(
-            _names(name, parts.hostname or "", port) for name in self._spared
+            _names(name, host, port) for name in self._spared
         )
         chosen = self._chosen[endpoint] = None if is_spared else self.proxy
         return chosen
 
-    def _use(self, proxy: str) -> None:
+    def _use(self, url: str) -> None:
+        parts = urlsplit("")
         try:
-            url = URL(proxy)
+            parts = urlsplit(url)
+            host = parts.hostname or ""
+            if not host.isascii():
+                host = host.encode("idna").decode("ascii")
+            port = parts.port or 0
         except ValueError:
-            url = URL()
-        if url.scheme not in {"http", "https"} or not _host().fullmatch(url.raw_host or ""):
+            host, port = "", 0
+        if parts.scheme not in _PORTS or not _host().fullmatch(host):
             # Neither quoted nor chained: it may have a password.
             raise ValidationError(
                 "the proxy's URL cannot be used",
                 remedy="give scheme, host and port, such as http://proxy.example.com:3128",
             )
-        if url.raw_user is not None:
-            # In the URL it would be part of what exceptions say.
-            named = f"{unquote(url.raw_user)}:{unquote(url.raw_password or '')}"
+        if parts.username is not None:
+            named = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             token = b64encode(named.encode()).decode()
             self.proxy_headers = {"Proxy-Authorization": f"Basic {token}"}
-        self.proxy = url.with_user(None)
+        self.proxy = Proxy(parts.scheme, host, port or _PORTS[parts.scheme])
+
+
+def address(endpoint: Endpoint) -> tuple[str, int]:
+    """Return an endpoint's host, of IPv6 without brackets, and port."""
+    parts = urlsplit(f"//{endpoint.host}")
+    return parts.hostname or "", parts.port or _PORTS[endpoint.scheme]
 
 
 def _names(spared: str, host: str, port: int) -> bool:
@@ -113,7 +151,19 @@ def _names(spared: str, host: str, port: int) -> bool:
     return bool(spared) and (host == spared or host.endswith(f".{spared}"))
 
 
-def _trusting(bundle: str) -> ssl.SSLContext:
+def _trusting(bundle: str | None) -> ssl.SSLContext:
+    return _of_the_system() if bundle is None else _of(bundle)
+
+
+@functools.cache
+def _of_the_system() -> ssl.SSLContext:
+    # Read once a process: 20 ms and a megabyte.
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _of(bundle: str) -> ssl.SSLContext:
     from pathlib import Path
 
     try:

@@ -37,6 +37,7 @@ class Shared:
     ) -> None:
         self.endpoints = endpoints
         self.route = route
+        self.has_tls = route.has_tls or not endpoints.are_plain
         self.signer = Signer(region)
         self.concurrency = concurrency
         self.timeouts = timeouts

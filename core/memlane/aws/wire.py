@@ -44,11 +44,11 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """One answer of status 200.
+    """One answer.
 
     Args:
         status: The HTTP status.
-        headers: Case-insensitive.
+        headers: By names in lower case.
         body: All of it.
     """
 

@@ -109,7 +109,7 @@ def test_info(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     }
     assert nobody["backend"]["isolation"] == "credentials"
     assert nobody["tenancy"] == "required"
-    assert "aiohttp" in nobody["versions"]
+    assert "httptools" in nobody["versions"]
     who = ("--tenant", "acme", "--user", "ada")
     assert "memlane onboard acme" in told("info", *who)["aws"]["index"]
     run("onboard", "acme")

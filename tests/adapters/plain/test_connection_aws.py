@@ -280,14 +280,14 @@ def test_keys_of_the_environment_need_no_botocore() -> None:
 @pytest.mark.parametrize(
     ("missing", "code", "name"),
     [
-        ("aiohttp", "connect('s3vectors://my-memory')", "MissingExtraError"),
+        ("httptools", "connect('s3vectors://my-memory')", "MissingExtraError"),
         ("orjson", "connect('s3vectors://my-memory')", "MissingExtraError"),
         (
-            "aiohttp",
+            "httptools",
             "connect('memory://', embedding_model='cohere.embed-v4:0')",
             "MissingExtraError",
         ),
-        ("aiohttp", "connect('memory://')", None),
+        ("httptools", "connect('memory://')", None),
     ],
 )
 def test_a_missing_extra_is_one_line(missing: str, code: str, name: str | None) -> None:
@@ -308,7 +308,7 @@ def test_connecting_opens_nothing() -> None:
     """No file, no socket, no thread, before the first call."""
     found = program(
         "import json, sys, threading\n"
-        "import memlane_plain.composition, ssl, aiohttp, orjson\n"
+        "import memlane_plain.composition, ssl, httptools, orjson\n"
         "seen = []\n"
         "def hook(event, args):\n"
         "    if event in {'open', 'socket.connect', 'subprocess.Popen'}:\n"

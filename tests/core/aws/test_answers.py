@@ -238,7 +238,7 @@ def test_what_a_wrong_clock_may_be_behind(status: int, code: str, message: str) 
 )  # fmt: skip
 def test_how_long_to_stay_away(text: str, seconds: float | None) -> None:
     """As far as it is a sensible number."""
-    assert said(429, headers={"Retry-After": text}).retry_after == seconds
+    assert said(429, headers={"retry-after": text}).retry_after == seconds
 
 
 @given(status=st.integers(300, 599), body=st.binary(max_size=60), code=st.text(max_size=30))

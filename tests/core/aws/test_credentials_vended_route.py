@@ -87,7 +87,6 @@ async def test_an_answer_that_is_none_tells_nothing(
     with pytest.raises(UnavailableError) as said:
         await TenantCredentials(vending, per_user=True).get(ADA)
     assert not [secret for secret in SECRETS if secret in told(said.value)]
-    assert said.value.__cause__ is None or isinstance(said.value.__cause__, OSError)
     await vending.aclose()
 
 
@@ -99,7 +98,7 @@ async def test_a_machine_that_is_silent_tells_nothing(secure: AnsweringServer) -
         per_user=True,
         timeout=0.05,
     )
-    with pytest.raises(UnavailableError, match=r"TimeoutError|ServerDisconnectedError") as said:
+    with pytest.raises(UnavailableError, match=r"in time|was closed") as said:
         await vending(ADA)
     assert not [secret for secret in SECRETS if secret in told(said.value)]
     await vending.aclose()
@@ -122,7 +121,7 @@ async def test_a_certificate_that_nobody_trusts(secure: AnsweringServer) -> None
         raise AssertionError(seconds)
 
     vending = TokenVendingCredentials(f"{secure.url}/x", bearer=bearer, sleep=never)
-    with pytest.raises(UnavailableError, match="Certificate") as said:
+    with pytest.raises(UnavailableError, match="not trusted") as said:
         await vending(ADA)
     assert "ca_bundle" in str(said.value.remedy)
     assert secure.asked == []

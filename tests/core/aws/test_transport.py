@@ -1,6 +1,7 @@
 """Connections are kept, shared, and never handed on half read."""
 
 import asyncio
+import functools
 import threading
 
 import anyio
@@ -8,6 +9,7 @@ import pytest
 
 from core.aws.answering import AnsweringServer, Asked, Say
 from core.aws.planes import CREATE, CREDENTIALS, QUERY, Planes, planes, server
+from memlane.aws import plane as plane_module
 from memlane.aws import transport
 from memlane.aws.endpoints import Endpoint
 from memlane.aws.transport import Transport
@@ -32,7 +34,7 @@ async def test_what_is_sent(server: AnsweringServer, planes: Planes) -> None:
     )
     reply = await plane.call(request, CREDENTIALS)
     assert (reply.status, reply.body) == (200, b"{}")
-    assert reply.headers["content-LENGTH"] == "2"
+    assert reply.headers["content-length"] == "2"
     (asked,) = server.asked
     assert (asked.method, asked.target) == ("POST", f"{request.path}?{request.query}")
     assert asked.body == b"body"
@@ -200,7 +202,8 @@ async def test_an_answer_that_is_too_large(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Is not read into memory, nor asked for again."""
-    monkeypatch.setattr(transport, "MAX_ANSWER", 1000)
+    small = functools.partial(Transport, max_answer=1000)
+    monkeypatch.setattr(plane_module, "Transport", small)
     plane = await planes.make()
     server.replies(Say(body=b"x" * 1001, chunked=chunked), Say(body=b"x" * 1000, chunked=chunked))
     with pytest.raises(UnavailableError, match="larger than 1000 bytes"):
@@ -297,10 +300,10 @@ def test_a_place_granted_to_one_who_is_cancelled_goes_to_the_next(
 
     async def scene() -> None:
         pool = Transport(concurrency=1, timeouts=Timeouts())
-        pool._free -= 1
+        assert pool._places.take()
         second = asyncio.create_task(pool.send(endpoint, QUERY, {}, 30.0))
         await asyncio.sleep(0)
-        pool._leave()
+        pool._places.leave()
         second.cancel()
         await asyncio.gather(second, return_exceptions=True)
         assert second.cancelled()

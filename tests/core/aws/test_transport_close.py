@@ -10,8 +10,9 @@ from core.aws.answering import AnsweringServer, Asked, Say
 from core.aws.planes import QUERY, server
 from memlane.aws import transport as transport_module
 from memlane.aws.endpoints import Endpoint
+from memlane.aws.failures import NoAnswerError
 from memlane.aws.plane import Channel, DataPlane
-from memlane.aws.transport import NoAnswerError, Transport
+from memlane.aws.transport import Transport
 from memlane.aws.wire import Reply, Timeouts
 from memlane.errors import LoopError, UnavailableError
 
@@ -96,15 +97,15 @@ async def test_who_leaves_the_queue_leaves_nothing_there(server: AnsweringServer
     await asyncio.to_thread(server.await_asked, 1)
     others = [asyncio.create_task(send(30)) for _ in range(20)]
     await asyncio.sleep(0)
-    assert len(transport._queue) == 20
+    assert len(transport._places._queue) == 20
     for other in others:
         other.cancel()
     await asyncio.gather(*others, return_exceptions=True)
-    assert not transport._queue
+    assert not transport._places._queue
     with pytest.raises(NoAnswerError) as caught:
         await send(0.001)
     assert caught.value.failure == "busy"
-    assert not transport._queue
+    assert not transport._places._queue
     hold.set()
     assert (await first).status == 200
     assert (await send(30)).status == 200

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 
 
 class TunnellingProxy:
-    """Listens on 127.0.0.1 until closed."""
+    """Listens on 127.0.0.1 until closed.
 
-    def __init__(self) -> None:
+    Args:
+        tls: What to speak TLS with, before it is asked for anything; None to speak none.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.heads: list[str] = []
         self.refusal: bytes | None = None
         self.greeting: bytes | None = None
@@ -29,7 +35,7 @@ class TunnellingProxy:
         self._loop.close()
 
     async def _serve(self, started: threading.Event) -> None:
-        listener = await asyncio.start_server(self._talk, "127.0.0.1", 0)
+        listener = await asyncio.start_server(self._talk, "127.0.0.1", 0, ssl=self._tls)
         self.port: int = listener.sockets[0].getsockname()[1]
         started.set()
         await self._stop.wait()

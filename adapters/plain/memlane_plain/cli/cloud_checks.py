@@ -22,7 +22,7 @@ _NOBODY: Final = "memlane-doctor"
 
 async def cloud_checks(settings: Settings, *, tenant: str | None) -> AsyncIterator[Verdict]:
     """Ask for credentials, embed a sentence, and read nobody's memory."""
-    missing = [name for name in ("aiohttp", "orjson") if find_spec(name) is None]
+    missing = [name for name in ("httptools", "aiohappyeyeballs", "orjson") if find_spec(name) is None]
     yield Verdict(
         "extra aws",
         not missing,

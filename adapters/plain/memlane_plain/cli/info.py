@@ -20,7 +20,7 @@ __all__ = ("info", "size", "versions")
 
 _PACKAGES: Final = (
     *("memlane", "numpy", "anyio", "onnxruntime", "tokenizers", "typer", "rich"),
-    *("aioboto3", "aiobotocore", "botocore", "aiohttp", "orjson"),
+    *("aioboto3", "aiobotocore", "botocore", "httptools", "orjson"),
 )
 _KILO: Final = 1000
 

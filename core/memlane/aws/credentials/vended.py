@@ -6,13 +6,17 @@ import ipaddress
 import random as random_
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal
-from urllib.parse import SplitResult, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 import anyio
 
-from memlane.aws._extra import aiohttp, orjson
+from memlane.aws._extra import orjson
 from memlane.aws.credentials.vending import question, read_answer
+from memlane.aws.endpoints import Endpoint
+from memlane.aws.failures import NoAnswerError
 from memlane.aws.route import Route
+from memlane.aws.transport import Transport
+from memlane.aws.wire import Request, Timeouts
 from memlane.errors import (
     AccessDeniedError,
     CredentialsError,
@@ -33,6 +37,8 @@ _MAX_BEARER_CHARS: Final = 16_384
 _ATTEMPTS: Final = 3
 _FIRST_PAUSE: Final = 0.2
 _CONNECTIONS: Final = 32
+# What a URL may have as it is; of one that is encoded nothing is encoded again.
+_ENCODED: Final = "/%?:@!$&'()*+,;=-._~"
 
 
 class TokenVendingCredentials:
@@ -79,7 +85,10 @@ class TokenVendingCredentials:
     ) -> None:
         if method not in {"POST", "GET"}:
             raise ValidationError(f"method is {method!r}", remedy="pass 'POST' or 'GET'")
-        self._url = _checked(url)
+        parts = _checked(url)
+        self._endpoint = Endpoint(parts.scheme, parts.netloc)
+        self._path = quote(parts.path or "/", safe=_ENCODED)
+        self._query = quote(parts.query, safe=_ENCODED)
         self._bearer = bearer
         self._method = method
         self._per_user = per_user
@@ -88,11 +97,10 @@ class TokenVendingCredentials:
         self._timeout = timeout
         self._random = random
         self._sleep = sleep
-        self._route = Route(ca_bundle, proxy)
         # A proxy would read the token of a URL without TLS.
-        self._is_proxied = self._url.lower().startswith("https:")
+        self._route = Route(ca_bundle, proxy, ("http://*",))
         self._threads = WorkerThreads("memlane-vending", 1)
-        self._homes: Homes[aiohttp.ClientSession] = Homes(self._open, _close)
+        self._homes: Homes[Transport] = Homes(self._open, Transport.aclose)
 
     @property
     def per_user(self) -> bool:
@@ -132,7 +140,9 @@ class TokenVendingCredentials:
                 status, body = await self._homes.run(self._send, asked, token)
                 _check_status(status, scope)
             except (ThrottledError, UnavailableError) as error:
-                if attempt == _ATTEMPTS or isinstance(error.__cause__, aiohttp.ClientSSLError):
+                failure = error.__cause__
+                is_final = isinstance(failure, NoAnswerError) and failure.failure == "hopeless"
+                if attempt == _ATTEMPTS or is_final:
                     raise
                 await self._sleep(_FIRST_PAUSE * 2**attempt * self._random())
             else:
@@ -173,82 +183,39 @@ class TokenVendingCredentials:
         return token
 
     async def _send(
-        self, session: aiohttp.ClientSession, asked: dict[str, str], token: str
+        self, transport: Transport, asked: dict[str, str], token: str
     ) -> tuple[int, bytes]:
-        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
-        url, data = self._url, None
+        headers = {"Authorization": f"Bearer {token}"}
+        query, body = self._query, b""
         if self._method == "POST":
-            data = orjson.dumps(asked)
+            body = orjson.dumps(asked)
             headers["Content-Type"] = "application/json"
         else:
-            url = f"{url}{'&' if '?' in url else '?'}{urlencode(asked)}"
+            query = f"{query}&{urlencode(asked)}" if query else urlencode(asked)
+        request = Request("tvm", "GetCredentials", self._path, body, self._method, query)
         try:
-            async with session.request(
-                self._method,
-                url,
-                data=data,
-                headers=headers,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=self._timeout),
-                proxy=self._route.proxy if self._is_proxied else None,
-                proxy_headers=self._route.proxy_headers if self._is_proxied else None,
-            ) as reply:
-                return reply.status, await _read(reply)
-        except (aiohttp.ClientError, TimeoutError, OSError) as exc:
-            failure, cause = _unanswered(exc), exc if _is_mute(exc) else None
-        # Not from within: what is being handled would be the new error's context, and of many
-        # kinds that holds the URL with the user's id, the headers with the token, or the answer.
-        raise failure from cause
-
-    async def _open(self) -> aiohttp.ClientSession:
-        await self._route.prepare(self._threads)
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=self._route.tls),
-            # One tenant's cookie is not another's, and no proxy is taken from the environment.
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-            # What is not unpacked cannot grow while it is.
-            auto_decompress=False,
-            skip_auto_headers=("Accept-Encoding", "User-Agent"),
-        )
-
-
-async def _close(session: aiohttp.ClientSession) -> None:
-    await session.close()
-
-
-def _is_mute(error: Exception) -> bool:
-    """Tell whether an error says nothing but where no connection was had, or that time was up."""
-    return isinstance(error, aiohttp.ClientConnectorError) or not isinstance(
-        error, aiohttp.ClientError
-    )
-
-
-def _unanswered(error: Exception) -> UnavailableError:
-    said, remedy = type(error).__name__, "check that it runs and can be reached from here"
-    if isinstance(error, aiohttp.ClientSSLError):
-        remedy = "give ca_bundle the certificates of its authority, and check this machine's clock"
-    elif isinstance(error, aiohttp.ClientHttpProxyError):
-        said = f"the proxy answered {error.status}"
-        remedy = "check the proxy's URL, and whether it lets this host through"
-    return UnavailableError(
-        f"the token vending machine did not answer ({said})", service="tvm", remedy=remedy
-    )
-
-
-async def _read(reply: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for piece in reply.content.iter_chunked(_MAX_BYTES):
-        body += piece
-        if len(body) > _MAX_BYTES:
-            reply.close()
-            raise CredentialsError(
-                f"the answer of the token vending machine is longer than {_MAX_BYTES} bytes",
+            reply = await transport.send(self._endpoint, request, headers, self._timeout)
+        except NoAnswerError as failure:
+            if failure.failure == "large":
+                raise CredentialsError(
+                    f"the answer of the token vending machine is longer than {_MAX_BYTES} bytes",
+                    service="tvm",
+                    remedy="check that the URL is the machine's, and not a page",
+                ) from failure
+            raise UnavailableError(
+                f"the token vending machine did not answer ({failure.text})",
                 service="tvm",
-                status=reply.status,
-                remedy="check that the URL is the machine's, and not a page",
-            )
-    return bytes(body)
+                remedy=failure.remedy or "check that it runs and can be reached from here",
+            ) from failure
+        return reply.status, reply.body
+
+    async def _open(self) -> Transport:
+        if self._endpoint.scheme == "https":
+            await self._route.prepare(self._threads)
+        timeouts = Timeouts(connect=self._timeout, attempt=self._timeout)
+        return Transport(
+            concurrency=_CONNECTIONS, timeouts=timeouts, route=self._route, max_answer=_MAX_BYTES
+        )
 
 
 def _check_status(status: int, scope: Scope) -> None:
@@ -282,7 +249,7 @@ def _check_status(status: int, scope: Scope) -> None:
     )
 
 
-def _checked(url: str) -> str:
+def _checked(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         is_right = _is_safe(parts)
@@ -296,7 +263,7 @@ def _checked(url: str) -> str:
             "url is not one that a token may be sent to",
             remedy="pass an https URL without user, password and fragment; http only on localhost",
         )
-    return url
+    return parts
 
 
 def _is_safe(parts: SplitResult) -> bool:

@@ -1,0 +1,113 @@
+"""New connections: where a host is, the way there through proxies, and TLS with whom is meant."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
+
+from memlane.aws._extra import aiohappyeyeballs
+from memlane.aws.connection import Connection
+from memlane.aws.endpoints import Endpoint
+from memlane.aws.failures import NoAnswerError, broken_tls, named, turned_away
+from memlane.aws.route import Route, address
+
+__all__ = ("Opener",)
+
+Addresses: TypeAlias = Sequence[tuple[int, int, int, str, tuple[Any, ...]]]
+
+ADDRESS_SECONDS: Final = 10.0
+# Until the next address of a host is tried beside the first: what RFC 8305 recommends.
+NEXT_ADDRESS_SECONDS: Final = 0.25
+_OK: Final = range(200, 300)
+
+
+class Opener:
+    """Opens connections on one loop.
+
+    Args:
+        route: The way to the servers, prepared where there is TLS.
+        make: Makes a connection that is to be opened.
+    """
+
+    def __init__(self, route: Route, make: Callable[[], Connection]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._route = route
+        self._make = make
+        self._found: dict[tuple[str, int], tuple[float, asyncio.Task[Addresses]]] = {}
+
+    async def open(self, endpoint: Endpoint) -> Connection:
+        """Return a new connection to an endpoint.
+
+        Raises:
+            NoAnswerError: There is none; nothing was sent to the endpoint.
+        """
+        proxy = self._route.proxy_for(endpoint)
+        try:
+            if proxy is None:
+                host, port = address(endpoint)
+                return await self._connect(host, port, is_tls=endpoint.scheme == "https")
+            connection = await self._connect(proxy.host, proxy.port, is_tls=proxy.scheme == "https")
+            if endpoint.scheme == "https":
+                await self._tunnel(connection, endpoint)
+        except ssl.SSLError as error:
+            raise broken_tls(error) from error
+        except (OSError, UnicodeError) as error:
+            # The second: no host can have that name.
+            raise NoAnswerError("connect", f"no connection: {named(error)}") from error
+        return connection
+
+    async def _connect(self, host: str, port: int, *, is_tls: bool) -> Connection:
+        opened = await aiohappyeyeballs.start_connection(  # pyright: ignore[reportUnknownMemberType]
+            await self._addresses(host, port), happy_eyeballs_delay=NEXT_ADDRESS_SECONDS
+        )
+        _, connection = await self._loop.create_connection(
+            self._make,
+            sock=opened,
+            ssl=self._route.tls if is_tls else None,
+            server_hostname=host if is_tls else None,
+        )
+        return connection
+
+    async def _tunnel(self, connection: Connection, endpoint: Endpoint) -> None:
+        """Let a proxy open a tunnel, and speak TLS with the endpoint through it."""
+        host, port = address(endpoint)
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        lines = [f"CONNECT {place} HTTP/1.1", f"Host: {place}"]
+        lines += [f"{name}: {text}" for name, text in (self._route.proxy_headers or {}).items()]
+        head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+        status = await connection.ask_for_tunnel(head)
+        if status not in _OK:
+            connection.close()
+            raise turned_away(status)
+        await connection.speak_tls(self._route.tls, host)
+
+    async def _addresses(self, host: str, port: int) -> Addresses:
+        """Return where a host is: looked up once for all who ask within seconds."""
+        try:
+            return _written(host, port)
+        except socket.gaierror:
+            pass
+        now = self._loop.time()
+        until, lookup = self._found.get((host, port), (0.0, None))
+        if lookup is None or until < now or _has_failed(lookup):
+            lookup = self._loop.create_task(self._look_up(host, port))
+            # Asked, or it would be reported as lost when all who wait are cancelled.
+            lookup.add_done_callback(_has_failed)
+            self._found[host, port] = now + ADDRESS_SECONDS, lookup
+        # Whoever is cancelled does not cancel it for the others.
+        return await asyncio.shield(lookup)
+
+    async def _look_up(self, host: str, port: int) -> Addresses:
+        return await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+def _has_failed(lookup: asyncio.Task[Addresses]) -> bool:
+    return lookup.done() and (lookup.cancelled() or lookup.exception() is not None)
+
+
+def _written(host: str, port: int) -> Addresses:
+    """Return an address that is no name, or raise; nobody is asked."""
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
