@@ -176,8 +176,9 @@ def _hits(terms: Terms, wanted: Terms) -> tuple[Integers, Integers]:
     sieve = np.zeros(1 << 16, dtype=np.bool_)
     sieve[wanted.astype(np.uint16)] = True
     hits = np.flatnonzero(sieve[terms.astype(np.uint16)])
-    places = np.minimum(np.searchsorted(wanted, terms[hits]), len(wanted) - 1)
-    real = wanted[places] == terms[hits]
+    found = terms[hits]
+    places = np.minimum(np.searchsorted(wanted, found), len(wanted) - 1)
+    real = wanted[places] == found
     return hits[real], places[real]
 
 
@@ -205,21 +206,22 @@ def coverage(
             not make its words common; all if left out.
     """
     count = len(offsets) - 1
-    wanted = np.unique(query_terms)
+    wanted = np.array(sorted({*query_terms.tolist()}), dtype=np.uint32)
     if count < 1 or not len(wanted):
         return np.zeros(max(count, 0), dtype=np.float32)
     hits, places = _hits(terms, wanted)
     if not len(hits):
         return np.zeros(count, dtype=np.float32)
-    rows = np.repeat(np.arange(count), np.diff(np.searchsorted(hits, offsets)))
+    begins = np.searchsorted(hits, offsets)
+    rows = np.repeat(np.arange(count), begins[1:] - begins[:-1])
     # A stable sort is fast here, for the keys are sorted by row already.
     keys = np.sort(rows * len(wanted) + places, kind="stable")
-    first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
-    frequency = np.diff(first, append=len(keys))
-    rows, columns = np.divmod(keys[first], len(wanted))
-    lengths = np.diff(offsets)
+    edges = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1], [True]]))
+    frequency = edges[1:] - edges[:-1]
+    rows, columns = np.divmod(keys[edges[:-1]], len(wanted))
+    lengths = offsets[1:] - offsets[:-1]
     if statistics_rows is None or not statistics_rows.any():
-        total, mean = count, float(lengths.mean())
+        total, mean = count, int(offsets[-1] - offsets[0]) / count
         df = np.bincount(columns, minlength=len(wanted))
     else:
         total, mean = int(statistics_rows.sum()), float(lengths[statistics_rows].mean())

@@ -18,8 +18,9 @@ def similarities(distances: Vector, metric: Literal["cosine", "euclidean"] = "co
     NaN, a row without a vector, becomes 0.
     """
     if metric == "cosine":
-        near = np.clip(1.0 - distances, 0.0, 1.0)
+        near = np.minimum(1.0 - distances, 1.0)
     else:
         near = 1.0 / (1.0 + np.maximum(distances, 0.0))
-    found: Vector = np.nan_to_num(near, nan=0.0).astype(np.float32, copy=False)
+    # Of NaN and a number `fmax` takes the number.
+    found: Vector = np.fmax(near, 0.0).astype(np.float32, copy=False)
     return found

@@ -57,22 +57,21 @@ def records_of(candidates: Candidates, question: Question, *, word_weight: float
     """
     near = similarities(candidates.distances)
     whole = candidates.parts == 0
+    every_whole = bool(whole.all())
     words = coverage(
         candidates.terms,
         candidates.offsets,
         question.terms,
-        statistics_rows=None if whole.all() else whole,
+        statistics_rows=None if every_whole else whole,
     )
     count = len(candidates)
-    if count == 0:
-        empty = np.zeros(0, dtype=np.int64)
-        return Records(empty, empty, near, words)
+    if every_whole:
+        first = np.arange(count)
+        return Records(first, first, near, words)
     begins = np.empty(count, dtype=np.bool_)
     begins[0] = True
     np.not_equal(candidates.order[1:], candidates.order[:-1], out=begins[1:])
     first = np.flatnonzero(begins)
-    if len(first) == count:
-        return Records(first, first, near, words)
     evidence = near + word_weight * words
     group = np.cumsum(begins) - 1
     # Sorting by group, then evidence, puts each record's best part last in its group.
@@ -93,8 +92,6 @@ def owner_fit(actors: Codes, named: npt.NDArray[np.int32]) -> Vector:
     Who is asked about is mostly who said it, but questions name the wrong person too: it must
     stay one reason among others.
     """
-    if not len(named):
-        return np.zeros(len(actors), dtype=np.float32)
     return np.isin(actors, named).astype(np.float32)
 
 
@@ -165,10 +162,8 @@ def _evidence_of_many(evidence: Vector, sessions: Codes) -> Vector:
     return share
 
 
-def date_fit(occurred: Integers, period: tuple[int, int] | None) -> Vector:
+def date_fit(occurred: Integers, period: tuple[int, int]) -> Vector:
     """Return 1 for what happened in the period the question names, in minutes."""
-    if period is None:
-        return np.zeros(len(occurred), dtype=np.float32)
     return ((occurred >= period[0]) & (occurred < period[1])).astype(np.float32)
 
 
@@ -182,11 +177,8 @@ def only_asks(candidates: Candidates, records: Records) -> Vector:
     return found
 
 
-def tells_when(candidates: Candidates, records: Records, question: Question) -> Vector:
-    """Return 1 for texts with a word of time, when the question asks for a time."""
-    told = np.zeros(len(records), dtype=np.float32)
-    if not question.when or not len(candidates.terms):
-        return told
+def tells_when(candidates: Candidates, records: Records) -> Vector:
+    """Return 1 for texts with a word of time: for questions that ask for a time."""
     hits = np.append(0, np.cumsum(np.isin(candidates.terms, time_terms())))
     rows = records.rows
     found = hits[candidates.offsets[rows + 1]] - hits[candidates.offsets[rows]]

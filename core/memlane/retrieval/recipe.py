@@ -57,6 +57,7 @@ class Weights:
         )
 
 
+_FEW = 256  # records; to sort them takes less than to find out which need be
 HYBRID = Weights()
 _VECTOR = Weights(words=0, owner=0, previous=0, session=0, date=0, when=0, asking=0)
 _TEXT = Weights(similarity=0, previous=0, session=0)
@@ -147,40 +148,40 @@ def rank(
     records = records_of(candidates, question, word_weight=weights.words)
     rows = records.rows
     sessions = candidates.sessions[records.first]
-    either = max(weights.similarity + weights.words, 1e-9)
-    blended = weights.similarity * records.similarity + weights.words * records.words
-    evidence: Vector = (blended / either).astype(np.float32)
     named = np.array(
         [i for i, name in enumerate(candidates.actor_names) if name in question.named],
         dtype=np.int32,
     )
-    occurred = candidates.occurred[records.first]
     shares: dict[str, Vector] = {
         "similarity": weights.similarity * records.similarity,
         "words": weights.words * records.words,
     }
-    if weights.owner:
+    # What can tell nothing apart is left out: mostly that is most of what follows.
+    if weights.owner and len(named):
         shares["owner"] = weights.owner * owner_fit(candidates.actors[records.first], named)
-    if weights.previous:
+    if (weights.previous or weights.session) and (sessions >= 0).any():
+        either = max(weights.similarity + weights.words, 1e-9)
+        blended = shares["similarity"] + shares["words"]
+        evidence: Vector = (blended / either).astype(np.float32)
         shares["previous"] = weights.previous * previous_evidence(evidence, sessions)
-    if weights.session:
         shares["session"] = weights.session * session_evidence(evidence, sessions)
-    if weights.date:
-        shares["date"] = weights.date * date_fit(occurred, period_of(question, occurred))
-    if weights.when:
-        shares["when"] = weights.when * tells_when(candidates, records, question)
-    doubt = np.zeros(len(records), dtype=np.float32)
+    occurred = candidates.occurred[records.first]
+    period = period_of(question, occurred) if weights.date else None
+    if period is not None:
+        shares["date"] = weights.date * date_fit(occurred, period)
+    if weights.when and question.when:
+        shares["when"] = weights.when * tells_when(candidates, records)
+    doubt: Vector | float = 0.0
     if weights.asking and not question.asked:
         doubt = weights.asking * only_asks(candidates, records)
         shares["asking"] = -doubt * _sum(shares)
     whole = weights.total
     total = _sum(shares) / whole
-    eligible = np.ones(len(records), dtype=np.bool_)
+    chosen = np.arange(len(records))
     if min_similarity is not None:
-        eligible &= records.similarity >= min_similarity
+        chosen = chosen[records.similarity[chosen] >= min_similarity]
     if not weights.similarity:
-        eligible &= records.words > 0
-    chosen = np.flatnonzero(eligible)
+        chosen = chosen[records.words[chosen] > 0]
     relevant: Vector | None = None
     if calibration is not None and weights.similarity:
         words = records.words if weights.words else np.zeros_like(records.words)
@@ -189,7 +190,7 @@ def rank(
     return Ranked(
         rows=rows[order],
         first=records.first[order],
-        scores=np.clip(total[order], 0.0, 1.0).astype(np.float32, copy=False),
+        scores=np.minimum(np.maximum(total[order], 0.0), 1.0).astype(np.float32, copy=False),
         similarity=records.similarity[order],
         relevance=None if relevant is None else relevant[order],
         features=MappingProxyType({name: share[order] / whole for name, share in shares.items()}),
@@ -210,7 +211,7 @@ def _sum(shares: Mapping[str, Vector]) -> Vector:
 
 def _best(total: Vector, stored: Integers, chosen: Integers, limit: int) -> Integers:
     """Return the best of the chosen, best first, the one stored last first among equals."""
-    if limit < len(chosen):
+    if limit < len(chosen) and len(chosen) > _FEW:
         # Sorting a large scope for the few that win would take longer than all else here.
         scores = total[chosen]
         least = np.partition(scores, len(scores) - limit)[len(scores) - limit]

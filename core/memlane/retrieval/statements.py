@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cache
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from memlane.lexical import words
 from memlane.patterns import lazy
 from memlane.windows import sentences
 
-__all__ = ("Statement", "about_the_past", "asks_of_then", "read_statement")
+__all__ = (
+    "Outline",
+    "Statement",
+    "about_the_past",
+    "asks_of_then",
+    "read_outline",
+    "read_statement",
+)
 
 _Says: TypeAlias = Literal["change", "now", "doubt", "denial"]
 _Phrases: TypeAlias = Mapping[str, str]
@@ -92,6 +98,8 @@ _DENIAL: Final[_Phrases] = MappingProxyType(
         "not never nobody none nothing without refuse refuses refused cannot hardly neither nor no"
     )
 )
+# What every denial has somewhere: most texts have none, and need not be read for one.
+_DENYING: Final = lazy("|".join([*(rf"{word}(?![^\W\d_])" for word in _DENIAL), "n't"]))
 _OPENERS: Final = frozenset({"correction", "sorry", "news", "update"})
 _SAYING: Final = _OPENERS | {"may"}  # by themselves, in some places
 
@@ -118,8 +126,7 @@ _PAST_QUESTION: Final = lazy(
 _THEN: Final = lazy(r"\b(?:as of|back in|did|was|were|had)\b", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """What a passage says of itself.
 
     Args:
@@ -138,6 +145,14 @@ class Statement:
     adds: bool
     bare: bool
     doubts: int
+    negative: bool
+    numbers: bool
+    sentences: int
+
+
+class Outline(NamedTuple):
+    """What of a statement counts where only another one beside it is new: a few of its fields."""
+
     negative: bool
     numbers: bool
     sentences: int
@@ -177,7 +192,7 @@ def _phrases() -> Mapping[str, tuple[tuple[_Says, re.Pattern[str] | None], ...]]
 
 def read_statement(passage: str) -> Statement:
     """Read what a passage says of itself; only its beginning, if it is long."""
-    text = passage[:_READ_CHARS].replace("\u2019", "'")
+    text = _beginning(passage)
     reply = _REPLY().match(text)
     begin = reply.end() if reply else 0
     # What is between words and words in turn: the words have the odd places.
@@ -194,9 +209,23 @@ def read_statement(passage: str) -> Statement:
         bare=reply is not None and len(words(left)) <= _BARE_WORDS and not _OF_MINE().search(left),
         doubts=said["doubt"],
         negative=said["denial"] > 0,
-        numbers=_DIGIT().search(text, begin) is not None,
+        numbers=_DIGIT().search(text) is not None,
         sentences=sum(1 for _ in sentences(text)),
     )
+
+
+def read_outline(passage: str) -> Outline:
+    """Read of a passage what `read_statement` would tell of it in an outline, for a fifth."""
+    text = _beginning(passage)
+    return Outline(
+        negative=_DENYING().search(text.lower()) is not None and read_statement(passage).negative,
+        numbers=_DIGIT().search(text) is not None,
+        sentences=sum(1 for _ in sentences(text)),
+    )
+
+
+def _beginning(passage: str) -> str:
+    return passage[:_READ_CHARS].replace("\u2019", "'")
 
 
 def _without_phrases(
@@ -211,13 +240,14 @@ def _without_phrases(
         found: The words, in small letters.
         said: Counts by what is said.
     """
-    goes_on = _beginnings().get
+    following = [*found[1:], " "]
     telling = [
         at
-        for at, (word, after) in enumerate(pairwise([*found, " "]))
-        if ((letters := goes_on(word)) is not None and (not letters or after[0] in letters))
-        or "n't" in word
+        for at, letters in enumerate(map(_beginnings().get, found))
+        if letters is not None and (not letters or following[at][0] in letters)
     ]
+    if "'" in text:
+        telling = sorted({*telling, *(at for at, word in enumerate(found) if "n't" in word)})
     if not telling:
         return text[begin:]
     known = _phrases()

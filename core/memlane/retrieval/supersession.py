@@ -18,7 +18,13 @@ from memlane.marks import ASKS
 from memlane.protocols import Candidates, Integers, Vector
 from memlane.retrieval.question import Question
 from memlane.retrieval.recipe import Place, period_of
-from memlane.retrieval.statements import Statement, asks_of_then, read_statement
+from memlane.retrieval.statements import (
+    Outline,
+    Statement,
+    asks_of_then,
+    read_outline,
+    read_statement,
+)
 from memlane.retrieval.things import Things, read_things
 from memlane.trust import may_replace
 from memlane.types import MemoryRecord
@@ -48,6 +54,7 @@ _BARE_TERMS: Final = 8
 _TURN: Final = 10  # minutes between what was said and the reply to it
 _BACK: Final = 50  # rows; one turn of a session lies close behind the other
 _NONE: Final = -1
+_ASKS: Final = int(ASKS)
 
 _Newness: TypeAlias = tuple[bool, float, int]
 
@@ -141,13 +148,8 @@ class Succession:
         # In a small store all are looked at, and none of them need be beside the point.
         least = scores[-1] if len(places) == POOL else np.float32(0)
         stands = (scores - least) / max(float(scores[0] - least), 1e-9)
-        most = np.maximum(near, np.maximum(heard, heard.T)) + _STANDS_OUT * stands[None, :]
-        possible = np.triu(most + _CHANGES >= _ENOUGH, k=1)
-        actors, occurred = found.actors[rows], found.occurred[rows]
-        possible &= actors[:, None] == actors[None, :]
-        if not self._then:
-            possible &= occurred[None, :] >= occurred[:, None]
-        possible[limit:] = False
+        most = np.maximum(near, np.maximum(heard, heard.T))[:limit] + _STANDS_OUT * stands
+        actors, occurred = found.actors[rows].tolist(), found.occurred[rows].tolist()
         return [
             _Pair(
                 int(rows[above]),
@@ -157,7 +159,10 @@ class Succession:
                 float(heard[above, below]),
                 float(stands[below]),
             )
-            for above, below in np.argwhere(possible).tolist()
+            for above, below in np.argwhere(most + _CHANGES >= _ENOUGH).tolist()
+            if above < below
+            and actors[above] == actors[below]
+            and (self._then or occurred[above] <= occurred[below])
         ]
 
     def _nearness(
@@ -177,15 +182,16 @@ class Succession:
         """Return the row of the turn before each short one in its session; -1 if there is none."""
         found = self._candidates
         short = found.offsets[rows + 1] - found.offsets[rows] <= _BARE_TERMS
-        short &= (found.sessions[rows] >= 0) & (found.parts[rows] == 0)
         return [
-            self._turn_before(row) if is_short else _NONE
+            self._turn_before(row) if is_short and not found.parts[row] else _NONE
             for row, is_short in zip(rows.tolist(), short.tolist(), strict=True)
         ]
 
     def _turn_before(self, row: int) -> int:
         sessions, occurred = self._candidates.sessions, self._candidates.occurred
         session = sessions[row]
+        if session < 0:
+            return _NONE
         for before in range(row - 1, max(row - 1 - _BACK, -1), -1):
             if sessions[before] == session:
                 return before if 0 <= occurred[row] - occurred[before] <= _TURN else _NONE
@@ -208,15 +214,23 @@ class _Judge:
         self._until = until
         self._then = then
         self._read: dict[int, Statement] = {}
+        self._outlined: dict[int, Outline] = {}
+        self._new: dict[int, _Newness] = {}
         self._terms: dict[int, frozenset[int]] = {}
         self._named: dict[int, Things] = {}
 
     def newness(self, row: int) -> _Newness:
         """Return what sorts by newness; what came after the time asked about comes first."""
-        record = self._seen[row].record
-        held_by = to_minutes(record.valid_from or record.occurred_at)
-        in_time = self._until is None or held_by < self._until
-        return in_time, record.occurred_at.timestamp(), int(self._candidates.order[row])
+        found = self._new.get(row)
+        if found is None:
+            record = self._seen[row].record
+            in_time = (
+                self._until is None
+                or to_minutes(record.valid_from or record.occurred_at) < self._until
+            )
+            told = record.occurred_at.timestamp()
+            found = self._new[row] = in_time, told, int(self._candidates.order[row])
+        return found
 
     def replaces(self, pair: _Pair) -> bool:
         """Say whether the one below should have the place of the one above."""
@@ -247,7 +261,7 @@ class _Judge:
     def _told(self, newer: int, older: int, *, near: float, heard: float) -> float:
         """Return how sure it is by what the newer one says that it replaces the other."""
         its, others = self._words(newer), self._words(older)
-        if int(ASKS) in its or int(ASKS) in others:
+        if _ASKS in its or _ASKS in others:
             return -1.0
         new = self._statement(newer)
         if new.adds:
@@ -260,7 +274,7 @@ class _Judge:
 
     def _contrast(self, newer: int, older: int) -> float:
         """Return what tells against it in the two beside each other."""
-        new, old = self._statement(newer), self._statement(older)
+        new, old = self._statement(newer), self._read.get(older) or self._outline(older)
         talk = new.sentences + old.sentences - 2
         against = _SENTENCE * min(talk, _MOST_SENTENCES)
         if new.numbers != old.numbers:
@@ -289,6 +303,12 @@ class _Judge:
         found = self._read.get(row)
         if found is None:
             found = self._read[row] = read_statement(self._said(row))
+        return found
+
+    def _outline(self, row: int) -> Outline:
+        found = self._outlined.get(row)
+        if found is None:
+            found = self._outlined[row] = read_outline(self._said(row))
         return found
 
     def _things(self, row: int) -> Things:
@@ -321,12 +341,12 @@ def _moved(line: list[Place], takes: Mapping[int, Sequence[int]], judge: _Judge)
         if takers is None:
             at += 1
             continue
-        below = {one.row: where for where, one in enumerate(line) if where > at}
+        below = [one.row for one in line[at + 1 :]]
         heirs = [row for row in takers if row in below]
         if not heirs:
             at += 1
             continue
-        heir = line.pop(below[max(heirs, key=judge.newness)])
+        heir = line.pop(at + 1 + below.index(max(heirs, key=judge.newness)))
         line[at] = _changed(place, "superseded", -_LOSS * place.score)
         # What takes a place may itself have been replaced: it is looked at next.
         line.insert(at, _changed(heir, "supersedes", place.score - heir.score))
@@ -339,4 +359,5 @@ def _changed(place: Place, reason: str, share: float) -> Place:
         reasons = place.explain()
         return {**reasons, reason: reasons.get(reason, 0.0) + share}
 
-    return place._replace(score=place.score + share, explain=explain)
+    row, score, similarity, relevance, _ = place
+    return Place(row, score + share, similarity, relevance, explain)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Final, NamedTuple
 
 from memlane.lexical import STOP_WORDS, terms
@@ -23,6 +23,7 @@ _LONGEST: Final = 3  # words of one name: "work phone number"
 _TOKEN: Final = lazy(r"[^\W_]+(?:['-][^\W_]+)*|[.,;:!?]")
 _ENDS: Final = frozenset(".:!?")
 _MINE: Final = frozenset({"my", "our"})
+_OWNERS: Final = (*_MINE, "'s")  # without one of them nothing begins a name after the verb
 _THESE: Final = frozenset("the this that his her their your".split())  # noqa: SIM905 - reads better
 _JOINS: Final = frozenset({"of", "for", "at"})  # what follows is part of the name
 _SPEAKERS: Final = frozenset("i we you he she it they".split())  # noqa: SIM905
@@ -165,12 +166,17 @@ class _Reader:
 
 def read_things(passage: str) -> Things:
     """Read which things a passage names; only its beginning, if it is long."""
-    tokens: list[str] = _TOKEN().findall(passage[:_READ_CHARS].replace("\u2019", "'"))
-    lowered = pairwise([*(token.lower() for token in tokens), "."])
+    text = passage[:_READ_CHARS].replace("\u2019", "'")
+    lowered = text.lower()
+    owned = any(owner in lowered for owner in _OWNERS)
     reader = _Reader()
-    for token, (word, after) in zip(tokens, lowered, strict=True):
+    tokens = (match[0] for match in _TOKEN().finditer(text))
+    for token, after in pairwise(chain(tokens, ".")):
+        word = token.lower()
         if not reader.idle or word in _MINE or word.endswith("'s"):
-            reader.read(token, word, after)
+            reader.read(token, word, after.lower())
+        elif not owned:
+            break
     reader.end()
     return Things(reader.names, reader.people)
 

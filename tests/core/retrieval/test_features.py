@@ -97,7 +97,7 @@ def test_every_reason_lies_between_zero_and_one(
     _share(session_evidence(evidence, sessions), count)
     _share(owner_fit(candidates.actors[found.first], np.array([0], np.int32)), count)
     _share(date_fit(candidates.occurred[found.first], (0, 10_000)), count)
-    _share(tells_when(candidates, found, question), count)
+    _share(tells_when(candidates, found), count)
 
 
 @QUICK
@@ -214,15 +214,11 @@ def test_owners_dates_and_times_are_yes_or_no() -> None:
     """Said by one who is named; happened in the period, its end left out; holds a word of time."""
     actors = np.array([0, 1, -1, 2], dtype=np.int32)
     assert owner_fit(actors, np.array([0, 2], np.int32)).tolist() == [1, 0, 0, 1]
-    assert owner_fit(actors, np.zeros(0, np.int32)).tolist() == [0, 0, 0, 0]
     occurred = np.array([9, 10, 19, 20], dtype=np.int64)
     assert date_fit(occurred, (10, 20)).tolist() == [0, 1, 1, 0]
-    assert date_fit(occurred, None).tolist() == [0, 0, 0, 0]
     candidates = columns([(-1, -1, [(0.5, [4])], 0), (-1, -1, [(0.5, [2])], 0)])
-    for text, expected in (("When was it?", [1, 0]), ("What was it?", [0, 0])):
-        question = read_question(text, actors=[])
-        found = records_of(candidates, question, word_weight=1)
-        assert tells_when(candidates, found, question).tolist() == expected
+    found = records_of(candidates, read_question("When was it?", actors=[]), word_weight=1)
+    assert tells_when(candidates, found).tolist() == [1, 0]
 
 
 def test_nothing_found_has_no_reasons() -> None:
@@ -230,7 +226,7 @@ def test_nothing_found_has_no_reasons() -> None:
     candidates = columns([])
     found = records_of(candidates, read_question("tea", actors=[]), word_weight=1)
     assert len(found) == 0
-    assert tells_when(candidates, found, read_question("when", actors=[])).shape == (0,)
+    assert tells_when(candidates, found).shape == (0,)
     none, nobody = np.zeros(0, np.float32), np.zeros(0, np.int32)
     assert previous_evidence(none, nobody).shape == (0,)
     assert session_evidence(none, nobody).shape == (0,)

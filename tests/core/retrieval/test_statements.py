@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memlane.retrieval.statements import about_the_past, asks_of_then, read_statement
+from memlane.retrieval.statements import (
+    about_the_past,
+    asks_of_then,
+    read_outline,
+    read_statement,
+)
 
 QUICK = settings(deadline=None, max_examples=200)
 
@@ -105,6 +110,7 @@ def test_a_denial_is_told_from_a_change() -> None:
     for text in (
         "I never drink beer.",
         "I don't drink beer.",
+        "I WOULDN\u2019T",
         "Nobody drinks beer.",
         "I have no car",
     ):
@@ -133,6 +139,21 @@ def test_any_text_can_be_read(text: str) -> None:
     assert read.doubts >= 0
     assert read.sentences >= 0
     assert not read.bare or read.changes
+
+
+words = st.sampled_from(
+    ["No, ", "no", "not", "NEVER", "no longer", "nobody's", "nor2", "piano", "refuses_",
+     "isn\u2019t", "DON'T", "n't", "any more", "I", "Lisbon", "8", ".", "!", " ", "\n",
+     "\u212anot", "\u0130no"]
+)  # fmt: skip
+
+
+@QUICK
+@given(st.one_of(st.text(max_size=500), st.lists(words, max_size=80).map(" ".join)))
+def test_an_outline_is_what_the_whole_reading_tells(text: str) -> None:
+    """Whether it denies, has a number, and how many sentences it is."""
+    read, outline = read_statement(text), read_outline(text)
+    assert outline == (read.negative, read.numbers, read.sentences)
 
 
 @pytest.mark.parametrize(

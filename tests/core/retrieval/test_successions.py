@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from random import Random
 
 import anyio
 import numpy as np
@@ -18,7 +19,7 @@ from memlane.local import InMemoryBackend
 from memlane.protocols import Candidates, IndexedRecord, RecordPart, VectorQuery
 from memlane.retrieval.question import read_question
 from memlane.retrieval.recipe import HYBRID, rank
-from memlane.retrieval.supersession import Seen, Succession
+from memlane.retrieval.supersession import POOL, Seen, Succession
 from memlane.scope import Reach
 from memlane.testing import HashingEmbedder, WrappedBackend
 from memlane.testing.samples import NOW, SCOPE, SPACE, make_record
@@ -191,6 +192,56 @@ def test_only_an_owner_takes_back_what_an_owner_said(
     assert [place.row for place in settled] == ([1, 0] if replaced else [0, 1])
     # What may not be recalled replaces nothing.
     assert [place.row for place in succession.settle(places[:1], {0: seen[0]})] == [0]
+
+
+spots = st.lists(
+    st.tuples(
+        st.sampled_from(["I live here", "I moved there"]),
+        st.sampled_from([None, "Ada", "Eve"]),
+        st.none(),
+    ),
+    min_size=1,
+    max_size=POOL + 5,
+)
+
+
+@SOME
+@given(spots, st.integers(1, 9), st.randoms(use_true_random=False), st.booleans())
+def test_all_pairs_that_may_be_told_apart_by_their_texts_are_looked_at(
+    rows: list[tuple[str, str | None, str | None]], limit: int, random: Random, then: bool
+) -> None:
+    """Of one actor, the better one in the answer, the other not older unless a time is named."""
+    records, query = _columns(rows)
+    random.shuffle(records)
+    found = candidates_of(records, query)
+    found = replace(found, occurred=found.occurred // (2 * 24 * 60))
+    asked = "As of March 2030: where was I?" if then else "where"
+    question = read_question(asked, actors=[])
+    places = rank(found, question, limit=100, weights=HYBRID).places()
+    random.shuffle(places)
+    pool = [place.row for place in places[:POOL]]
+    expected = [
+        (above, below)
+        for at, above in enumerate(pool[:limit])
+        for below in pool[at + 1 :]
+        if found.actors[above] == found.actors[below]
+        and (then or found.occurred[above] <= found.occurred[below])
+    ]
+    pairs = Succession(found, question, places, limit=limit)._pairs
+    assert [(pair.above, pair.below) for pair in pairs] == expected
+
+
+def test_what_was_said_before_is_of_the_same_session() -> None:
+    """Of one that has none nothing is known, nor of a part of a long text."""
+    records, query = _columns([("Porto", None, None)] * 3)
+    found = candidates_of(records, query)
+    found = replace(found, occurred=np.zeros(3, np.int64), sessions=np.zeros(3, np.int32))
+    nowhere = replace(found, sessions=np.full(3, -1, np.int32))
+    windows = replace(found, parts=np.ones(3, np.int32))
+    question = read_question("where", actors=[])
+    for columns, before in ((found, [-1, 0, 1]), (nowhere, [-1] * 3), (windows, [-1] * 3)):
+        succession = Succession(columns, question, [], limit=3)
+        assert succession._said_before(np.arange(3)) == before
 
 
 def test_without_directions_nothing_is_superseded() -> None:

@@ -16,7 +16,16 @@ import numpy as np
 from memlane.errors import BackendError
 from memlane.protocols import Terms
 
-__all__ = ("HEAD_CHARS", "Row", "is_kept", "pack", "packed_chars", "sketch_in", "unpack")
+__all__ = (
+    "HEAD_CHARS",
+    "Row",
+    "is_kept",
+    "pack",
+    "packed_chars",
+    "sketch_in",
+    "unpack",
+    "unpacked",
+)
 
 _HEAD: Final = struct.Struct("<QIIHH")
 _LEFT_OUT: Final = 1
@@ -88,6 +97,15 @@ def unpack(text: object) -> Row:
     Raises:
         BackendError: It is damaged.
     """
+    return Row(*unpacked(text))
+
+
+def unpacked(text: object) -> tuple[int, int, int, int, bytes | None]:
+    """Return the fields of `Row` alone: to name them takes as long as all else here.
+
+    Raises:
+        BackendError: It is damaged.
+    """
     try:
         raw = binascii.a2b_base64(text)  # type: ignore[arg-type] # what is no text is damage too
         first, start, end, parts, flags = _HEAD.unpack_from(raw)
@@ -96,7 +114,7 @@ def unpack(text: object) -> Row:
     at = _HEAD.size + (flags >> _SKETCH_SHIFT)
     if len(raw) < at or (len(raw) - at) % _TERM_BYTES:
         raise _damaged()
-    return Row(first, start, end, parts, None if flags & _LEFT_OUT else raw[at:])
+    return first, start, end, parts, None if flags & _LEFT_OUT else raw[at:]
 
 
 def sketch_in(text: object) -> bytes:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 
 from memlane.aws.s3vectors.candidates import candidates_of, has_marks_to_make
@@ -107,6 +108,23 @@ def test_a_foreign_row_fails_the_whole_answer(any_agent: bool) -> None:
             with pytest.raises(IsolationError) as caught:
                 _columns(*rows, reach=reach)
             assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("distance", ["0.5", None, [0.5]])
+def test_a_distance_is_a_number(distance: object) -> None:
+    """Anything else is refused, also what could be taken for one."""
+    row = {**_rows(indexed(make_record("a")))[0], "distance": distance}
+    with pytest.raises(BackendError):
+        _columns(row)
+
+
+def test_distances_are_brought_into_their_range() -> None:
+    """Where the service rounded; what came without one stays so."""
+    told = {"a": -0.25, "b": 0, "c": 2.5}
+    rows = [_rows(indexed(make_record(name)), distance=told[name])[0] for name in told]
+    assert _columns(*rows).distances.tolist() == [0.0, 0.0, 2.0]
+    bare = [{"key": row["key"], "metadata": row["metadata"]} for row in rows]
+    assert np.isnan(_columns(*bare, query=query_for(None)).distances).all()
 
 
 def test_a_note_of_ours_is_no_row() -> None:
