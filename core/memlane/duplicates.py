@@ -8,13 +8,13 @@ no shorter, under no less trusted a source, with all that the new one says besid
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, cast, get_args
 
-import anyio
 import numpy as np
 
 from memlane.errors import ValidationError
@@ -22,6 +22,7 @@ from memlane.filters import Filter
 from memlane.patterns import lazy
 from memlane.protocols import Clock, IndexedRecord, Vector, VectorBackend, VectorQuery
 from memlane.reader import within_reach
+from memlane.runtime import together
 from memlane.scope import Reach, Scope
 from memlane.stemming import stem
 from memlane.trust import least_trusted
@@ -120,27 +121,12 @@ class NearDuplicates:
         self._backend = backend
         self._clock = clock
 
-    async def of_all(self, new: Sequence[IndexedRecord], *, scope: Scope) -> list[list[Near]]:
+    async def of_all(self, new: Sequence[IndexedRecord], *, scope: Scope) -> Sequence[list[Near]]:
         """Return for each of several new records what `of` does, a few asked for at a time."""
-        found: dict[int, list[Near]] = {}
-        waiting = list(enumerate(new))
-        errors: list[Exception] = []
-
-        async def work() -> None:
-            while waiting and not errors:
-                place, one = waiting.pop()
-                try:
-                    found[place] = await self.of(one.record, one.parts[0].vector, scope=scope)
-                except Exception as error:  # noqa: BLE001 - raised below, in no group
-                    errors.append(error)
-                    group.cancel_scope.cancel()
-
-        async with anyio.create_task_group() as group:
-            for _ in range(min(_AT_ONCE, len(new))):
-                group.start_soon(work)
-        if errors:
-            raise errors[0]
-        return [found[place] for place in range(len(new))]
+        calls = [
+            functools.partial(self.of, one.record, one.parts[0].vector, scope=scope) for one in new
+        ]
+        return await together(calls, at_once=_AT_ONCE)
 
     async def of(self, record: MemoryRecord, vector: Vector, *, scope: Scope) -> list[Near]:
         """Return what is there and says nearly the same, the nearest first.

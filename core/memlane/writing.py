@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal, cast, get_args
+from functools import partial
+from typing import Any, Final, Literal, cast, get_args
 
 from memlane.errors import ValidationError
 from memlane.images import notes_of, unseen
@@ -17,7 +18,7 @@ from memlane.runtime import fork
 from memlane.scope import Scope, check_id
 from memlane.sizing import check_budget, check_metadata, check_tags, check_text
 from memlane.trust import least_trusted
-from memlane.types import MemoryRecord, MetadataValue, NewMemory, Source
+from memlane.types import MemoryRecord, NewMemory, Source
 
 __all__ = ("UNSET", "RecordIds", "Unset", "changed", "new_record", "restored")
 
@@ -210,23 +211,26 @@ def _is_label(tag: str) -> bool:
     return tag.startswith(("pii:", "secret:"))
 
 
+_CHECKS: Final[dict[str, Callable[[Any], object]]] = {
+    "text": check_text,
+    "metadata": lambda metadata: check_metadata({} if metadata is None else metadata),
+    "tags": check_tags,
+    "namespace": normalize_namespace,
+    "kind": check_kind,
+    "actor": lambda actor: None if actor is None else check_id(actor, name="actor"),
+    "occurred_at": partial(_aware, name="occurred_at"),
+    "valid_from": partial(_validity, name="valid_from"),
+    "valid_to": partial(_validity, name="valid_to"),
+}
+
+
 def changed(
     record: MemoryRecord,
     *,
     now: datetime,
     space: str,
-    text: str | Unset = UNSET,
-    metadata: Mapping[str, MetadataValue] | Unset | None = UNSET,
-    tags: tuple[str, ...] | list[str] | Unset = UNSET,
-    namespace: str | Unset = UNSET,
-    kind: str | Unset = UNSET,
-    actor: str | Unset | None = UNSET,
-    occurred_at: datetime | Unset = UNSET,
-    expires_at: datetime | Unset | None = UNSET,
-    source: Source | Unset = UNSET,
-    valid_from: datetime | Unset | None = UNSET,
-    valid_to: datetime | Unset | None = UNSET,
     labels: Sequence[str] | None = None,
+    **given: object,
 ) -> MemoryRecord:
     """Return the next version of a record, with the given fields replaced.
 
@@ -237,29 +241,12 @@ def changed(
     Raises:
         ValidationError: Some field cannot be stored; the message names it and what to do.
     """
-    fields: dict[str, object] = {}
-    if not isinstance(text, Unset):
-        fields["text"] = check_text(text)
-    if not isinstance(metadata, Unset):
-        fields["metadata"] = check_metadata({} if metadata is None else metadata)
-    if not isinstance(tags, Unset):
-        fields["tags"] = check_tags(tags)
-    if not isinstance(namespace, Unset):
-        fields["namespace"] = normalize_namespace(namespace)
-    if not isinstance(kind, Unset):
-        fields["kind"] = check_kind(kind)
-    if not isinstance(actor, Unset):
-        fields["actor"] = None if actor is None else check_id(actor, name="actor")
-    if not isinstance(occurred_at, Unset):
-        fields["occurred_at"] = _aware(occurred_at, name="occurred_at")
-    if not isinstance(expires_at, Unset):
-        fields["expires_at"] = None if expires_at is None else _end(expires_at, now)
-    if not isinstance(source, Unset):
-        fields["source"] = least_trusted(record.source, _source(source))
-    if not isinstance(valid_from, Unset):
-        fields["valid_from"] = _validity(valid_from, name="valid_from")
-    if not isinstance(valid_to, Unset):
-        fields["valid_to"] = _validity(valid_to, name="valid_to")
+    checks: dict[str, Callable[[Any], object]] = {
+        **_CHECKS,
+        "source": lambda source: least_trusted(record.source, _source(source)),
+        "expires_at": lambda moment: None if moment is None else _end(moment, now),
+    }
+    fields = {name: checks[name](value) for name, value in given.items()}
     if not fields:
         raise ValidationError("nothing to update", remedy="pass text, metadata or another field")
     fields |= _following(record, fields, space=space, labels=labels)

@@ -7,18 +7,18 @@ function of its text alone, which caches, idempotency and thresholds rely on.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias, cast
 
-import anyio
 import numpy as np
 
 from memlane.checks import check_inputs, closed_error
 from memlane.errors import BackendError, EmbeddingSpaceError, MissingExtraError, ValidationError
 from memlane.protocols import EmbeddingSpace, Purpose, Vector
-from memlane.runtime import WorkerThreads, fork
+from memlane.runtime import WorkerThreads, fork, together
 
 __all__ = ("MiniLMEmbedder",)
 
@@ -157,11 +157,11 @@ class MiniLMEmbedder:
         check_inputs(inputs, max_batch=_MAX_BATCH, max_chars=_MAX_CHARS)
         rows = {text: row for row, text in enumerate(dict.fromkeys(inputs))}
         out = np.zeros((len(rows), _SPACE.dimensions), dtype=np.float32)
-        chunks = _chunks(rows, self._threads)
-        if len(chunks) == 1:
-            await self._pool.run(self._fill, out, chunks[0])
-        elif chunks:
-            await self._share(chunks, out)
+        jobs = [
+            functools.partial(self._pool.run, functools.partial(self._fill, out, chunk))
+            for chunk in _chunks(rows, self._threads)
+        ]
+        await together(jobs, at_once=self._threads)
         if len(rows) == len(inputs):
             return out
         return out[[rows[text] for text in inputs]]
@@ -171,25 +171,6 @@ class MiniLMEmbedder:
         self._closed = True
         self._pool.close()
         self._model = None
-
-    async def _share(self, chunks: list[_Chunk], out: Vector) -> None:
-        waiting = iter(chunks)
-        failures: list[Exception] = []
-
-        async def work() -> None:
-            for chunk in waiting:
-                try:
-                    await self._pool.run(self._fill, out, chunk)
-                except Exception as exc:  # noqa: BLE001 - raised below, without an ExceptionGroup
-                    failures.append(exc)
-                if failures:
-                    return
-
-        async with anyio.create_task_group() as group:
-            for _ in range(min(self._threads, len(chunks))):
-                group.start_soon(work)
-        if failures:
-            raise failures[0]
 
     def _fill(self, out: Vector, chunk: _Chunk) -> None:
         model = self._loaded()

@@ -5,6 +5,7 @@ from memlane.runtime.clock import SystemClock
 from memlane.runtime.deadline import within
 from memlane.runtime.delivery import Answer, expect
 from memlane.runtime.flight import SingleFlight
+from memlane.runtime.gathering import attempted, together
 from memlane.runtime.homes import Homes
 from memlane.runtime.loops import OwnedLoop, io_loop, work_loop
 from memlane.runtime.repeating import Later, Repeating
@@ -20,8 +21,10 @@ __all__ = (
     "SyncBridge",
     "SystemClock",
     "WorkerThreads",
+    "attempted",
     "expect",
     "io_loop",
+    "together",
     "within",
     "work_loop",
 )

@@ -53,6 +53,14 @@ def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'memory.db'}"
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store with one memory, of tests that only read it."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('kept') / 'memory.db'}"
+    memlane("store", "Prefers window seats", "--user", "ada", "--tenant", "acme", "--url", url)
+    return url
+
+
 def test_three_processes(url: str) -> None:
     """What one process stores another finds, and a third forgets."""
     who = ("--user", "ada", "--url", url)
@@ -156,14 +164,13 @@ def test_a_reader_that_leaves(url: str) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here is always full")
 @pytest.mark.parametrize("as_json", [False, True])
 @pytest.mark.parametrize("command", ["list", "count", "users", "export"])
-def test_a_full_disk(url: str, command: str, as_json: bool) -> None:
+def test_a_full_disk(kept: str, command: str, as_json: bool) -> None:
     """An answer that cannot be written is one line of complaint, and a code."""
-    memlane("store", "Prefers window seats", "--user", "ada", "--tenant", "acme", "--url", url)
     who = ["acme"] if command == "users" else ["--user", "ada", "--tenant", "acme"]
     flags = ["--json"] if as_json and command != "export" else []
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "memlane_plain", command, *who, "--url", url, *flags],
+            [sys.executable, "-m", "memlane_plain", command, *who, "--url", kept, *flags],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,

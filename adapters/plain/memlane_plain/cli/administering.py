@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
-import anyio
 import typer
 
-from memlane import (
-    ForgetReceipt,
-    MemoryClient,
-    ReembedPlan,
-    ReembedReceipt,
-    StoreFileError,
-    TenantAdmin,
-    TenantStats,
-)
+from memlane import ReembedPlan, ReembedReceipt
 from memlane.prices import Prices
-from memlane_plain.cli.options import FLAG, Debug, Json, Url, refuse, store_file
+from memlane_plain.cli.options import FLAG, StoreCall, refuse, store_command
 from memlane_plain.cli.output import Output, receipt_data
 from memlane_plain.connection import connect_with, embedder_with
-from memlane_plain.settings import Settings
 
 __all__ = ("forget_tenant", "onboard", "reembed", "stats", "sweep", "users")
-
-T = TypeVar("T")
 
 _MANY: Final = 1_000
 _LEAST_TOLD: Final = 0.01  # dollars; less is said to be less
@@ -46,127 +33,61 @@ _User = Annotated[
 _Yes = Annotated[bool, typer.Option("--yes", "-y", metavar=FLAG, help="Do not ask.")]
 
 
-def _existing(url: str | None) -> Settings:
-    """Return the settings of a store that is there: nothing here makes one."""
-    settings = Settings.from_environment(url=url)
-    file = store_file(settings.url)
-    if file is not None and not file.exists():
-        raise StoreFileError(
-            f"there is no store at {file}", remedy="store something first, or check --url"
-        )
-    return settings
-
-
-def _run(settings: Settings, work: Callable[[MemoryClient], Awaitable[T]]) -> T:
-    async def run() -> T:
-        async with connect_with(settings) as client:
-            return await work(client)
-
-    return anyio.run(run)
-
-
-def _administer(
-    out: Output,
-    doing: str,
-    settings: Settings,
-    tenant: str | None,
-    call: Callable[[TenantAdmin], Awaitable[T]],
-) -> T:
-    async def work(client: MemoryClient) -> T:
-        return await out.patiently(doing, lambda: call(client.admin(tenant)))
-
-    return _run(settings, work)
-
-
 def _nobody_there(out: Output) -> bool:
     return out.as_json or not sys.stdin.isatty()
 
 
-def onboard(
-    tenant: _NamedTenant,
-    user: _User = None,
-    url: Url = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+@store_command
+async def onboard(call: StoreCall, tenant: _NamedTenant, user: _User = None) -> None:
     """Make what a tenant needs before its first memory: on S3 Vectors, its index."""
-    del debug
-    out = Output(as_json=as_json)
-    settings = Settings.from_environment(url=url)
-    made = _administer(out, "Onboarding", settings, tenant, lambda admin: admin.onboard(user=user))
-    if as_json:
-        out.data({"tenant": tenant, "made": made})
+    async with call.client(making=True) as client:
+        admin = client.admin(tenant)
+        made = await call.out.patiently("Onboarding", lambda: admin.onboard(user=user))
+    if call.out.as_json:
+        call.out.data({"tenant": tenant, "made": made})
     else:
-        out.say(f"{tenant} is ready" if made else f"{tenant} was ready already")
+        call.out.say(f"{tenant} is ready" if made else f"{tenant} was ready already")
 
 
-def sweep(
-    tenant: _Tenant = None,
-    user: _User = None,
-    url: Url = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+@store_command
+async def sweep(call: StoreCall, tenant: _Tenant = None, user: _User = None) -> None:
     """Delete a tenant's expired memories, which no call returns any more."""
-    del debug
-    out = Output(as_json=as_json)
-    settings = _existing(url)
-    deleted = _administer(out, "Sweeping", settings, tenant, lambda admin: admin.sweep(user=user))
-    if as_json:
-        out.data({"tenant": tenant, "deleted": deleted})
+    async with call.client() as client:
+        admin = client.admin(tenant)
+        deleted = await call.out.patiently("Sweeping", lambda: admin.sweep(user=user))
+    if call.out.as_json:
+        call.out.data({"tenant": tenant, "deleted": deleted})
     else:
-        out.say(f"{deleted:,} expired memories deleted")
+        call.out.say(f"{deleted:,} expired memories deleted")
 
 
-def users(
-    tenant: _Tenant = None,
-    user: _User = None,
-    url: Url = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+@store_command
+async def users(call: StoreCall, tenant: _Tenant = None, user: _User = None) -> None:
     """List the users a tenant has memories of."""
-    del debug
-    out = Output(as_json=as_json)
-
-    async def work(client: MemoryClient) -> None:
+    show = call.out.data if call.out.as_json else call.out.say
+    async with call.client() as client:
         cursor: str | None = None
         while True:
             page = await client.admin(tenant).users(cursor=cursor, limit=_MANY, user=user)
             # As they come: a tenant may have a million.
             for name in page.items:
-                if as_json:
-                    out.data(name)
-                else:
-                    out.say(name)
+                show(name)
             if (cursor := page.cursor) is None:
                 return
 
-    _run(_existing(url), work)
 
-
-def stats(
-    tenant: _Tenant = None,
-    user: _User = None,
-    url: Url = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+@store_command
+async def stats(call: StoreCall, tenant: _Tenant = None, user: _User = None) -> None:
     """Count what a tenant has."""
-    del debug
-    out = Output(as_json=as_json)
-    settings = _existing(url)
-
-    async def work(client: MemoryClient) -> tuple[TenantStats, float | None]:
-        counted = await out.patiently("Counting", lambda: client.admin(tenant).stats(user=user))
-        if settings.place is None:
-            return counted, None
-        return counted, Prices().month(counted, dimensions=client.space.dimensions)
-
-    counted, dollars = _run(settings, work)
-    if as_json:
+    dollars: float | None = None
+    async with call.client() as client:
+        admin = client.admin(tenant)
+        counted = await call.out.patiently("Counting", lambda: admin.stats(user=user))
+        if call.settings.place is not None:
+            dollars = Prices().month(counted, dimensions=client.space.dimensions)
+    if call.out.as_json:
         data = dataclasses.asdict(dataclasses.replace(counted, spaces=dict(counted.spaces)))
-        out.data({"tenant": tenant, **data, "dollars_month": dollars})
+        call.out.data({"tenant": tenant, **data, "dollars_month": dollars})
         return
     rows = {
         "users": f"{counted.users:,}",
@@ -179,44 +100,36 @@ def stats(
     }
     if dollars is not None:
         rows["to keep"] = f"{_dollars(dollars)} a month"
-    out.rows(rows)
+    call.out.rows(rows)
 
 
-def forget_tenant(
-    tenant: _NamedTenant,
-    *,
-    user: _User = None,
-    yes: _Yes = False,
-    url: Url = None,
-    as_json: Json = False,
-    debug: Debug = False,
+@store_command
+async def forget_tenant(
+    call: StoreCall, tenant: _NamedTenant, *, user: _User = None, yes: _Yes = False
 ) -> None:
     """Delete all a tenant has, of all its users, and prove it."""
-    del debug
-    out = Output(as_json=as_json)
-    settings = _existing(url)
+    call.check_made()
     if not yes:
-        if _nobody_there(out):
+        if _nobody_there(call.out):
             refuse("forget-tenant cannot be undone and nobody is there to be asked", "give --yes")
         typed = typer.prompt(f"All users of {tenant!r} go for ever. Type its name", err=True)
         if typed != tenant:
-            out.note("nothing was forgotten")
+            call.out.note("nothing was forgotten")
             raise typer.Exit(1)
-
-    async def work(client: MemoryClient) -> ForgetReceipt:
+    async with call.client() as client:
         admin = client.admin(tenant)
-        return await out.patiently("Forgetting", lambda: admin.forget_tenant(user=user))
-
-    receipt = _run(settings, work)
-    if as_json:
-        out.data({"tenant": tenant, **receipt_data(receipt)})
+        receipt = await call.out.patiently("Forgetting", lambda: admin.forget_tenant(user=user))
+    if call.out.as_json:
+        call.out.data({"tenant": tenant, **receipt_data(receipt)})
     else:
-        out.receipt(receipt)
+        call.out.receipt(receipt)
     if receipt.failed or not receipt.verified_empty:
         raise typer.Exit(1)
 
 
-def reembed(
+@store_command
+async def reembed(
+    call: StoreCall,
     tenant: _Tenant = None,
     *,
     model: Annotated[
@@ -237,49 +150,42 @@ def reembed(
     ] = False,
     user: _User = None,
     yes: _Yes = False,
-    url: Url = None,
-    as_json: Json = False,
-    debug: Debug = False,
 ) -> None:
     """Take a tenant's memories to another embedding model.
 
     The cost is printed before it begins. Cut short, the same command goes on where it was.
     """
-    del debug
-    out = Output(as_json=as_json)
-    settings = _existing(url)
+    out, settings = call.out, call.settings
+    call.check_made()
     if not (yes or plan_only or abandon) and _nobody_there(out):
         refuse("nobody is there to be asked whether it may cost that", "give --yes, or --plan")
     told = {"embedding_model": model, "dimensions": dimensions}
     given: dict[str, Any] = {name: value for name, value in told.items() if value is not None}
     target = dataclasses.replace(settings, aws=dataclasses.replace(settings.aws, **given))
 
-    async def run() -> None:
-        async with (
-            embedder_with(target) as embedder,
-            connect_with(settings, embedder=embedder) as client,
-        ):
-            admin = client.admin(tenant)
-            if abandon:
-                _say_abandoned(out, await admin.abandon_reembed(user=user))
-                return
-            plan = await out.patiently("Counting", lambda: admin.plan_reembed(embedder, user=user))
-            if not as_json:
-                out.rows(_plan_rows(plan, is_local=target.uses_local_model))
-            if plan_only:
-                if as_json:
-                    out.data(dataclasses.asdict(plan))
-                return
-            if not yes and not typer.confirm("Begin?", err=True):
-                out.note("nothing was embedded")
-                raise typer.Exit(1)
-            with out.progress("Embedding", total=plan.records) as advance:
-                receipt = await admin.reembed(
-                    embedder, on_progress=lambda progress: advance(progress.done), user=user
-                )
-            _say_done(out, plan, receipt)
-
-    anyio.run(run)
+    async with (
+        embedder_with(target) as embedder,
+        connect_with(settings, embedder=embedder) as client,
+    ):
+        admin = client.admin(tenant)
+        if abandon:
+            _say_abandoned(out, await admin.abandon_reembed(user=user))
+            return
+        plan = await out.patiently("Counting", lambda: admin.plan_reembed(embedder, user=user))
+        if not out.as_json:
+            out.rows(_plan_rows(plan, is_local=target.uses_local_model))
+        if plan_only:
+            if out.as_json:
+                out.data(dataclasses.asdict(plan))
+            return
+        if not yes and not typer.confirm("Begin?", err=True):
+            out.note("nothing was embedded")
+            raise typer.Exit(1)
+        with out.progress("Embedding", total=plan.records) as advance:
+            receipt = await admin.reembed(
+                embedder, on_progress=lambda progress: advance(progress.done), user=user
+            )
+        _say_done(out, plan, receipt)
 
 
 def _say_abandoned(out: Output, was_begun: bool) -> None:

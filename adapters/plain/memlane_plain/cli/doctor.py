@@ -23,7 +23,7 @@ from memlane import MemlaneError, Scope
 from memlane.local import MiniLMEmbedder
 from memlane.local.sqlite.integrity import problems
 from memlane_plain.cli.info import size
-from memlane_plain.cli.options import FLAG, Debug, Json, Url, store_file
+from memlane_plain.cli.options import FLAG, StoreCall, store_command, store_file
 from memlane_plain.cli.output import Output
 from memlane_plain.cli.verdict import Verdict
 from memlane_plain.connection import connect_with
@@ -184,22 +184,15 @@ _Tenant: TypeAlias = Annotated[
 ]
 
 
-def doctor(
-    deep: _Deep = False,
-    tenant: _Tenant = None,
-    url: Url = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+@store_command
+async def doctor(call: StoreCall, deep: _Deep = False, tenant: _Tenant = None) -> None:
     """Check Python, the model and the store, and say what to do."""
-    del debug
-    out = Output(as_json=as_json)
-    settings = Settings.from_environment(url=url)
-    checks = anyio.run(
-        lambda: out.patiently("Checking", lambda: _examine(settings, deep=deep, tenant=tenant))
+    out = call.out
+    checks = await out.patiently(
+        "Checking", lambda: _examine(call.settings, deep=deep, tenant=tenant)
     )
     ok = all(check.ok for check in checks)
-    if as_json:
+    if out.as_json:
         shown = [asdict(one) | {"remedy": None if one.ok else one.remedy} for one in checks]
         out.data({"ok": ok, "checks": shown})
     else:

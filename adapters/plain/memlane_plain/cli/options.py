@@ -43,6 +43,7 @@ __all__ = (
     "Namespace",
     "OnlySession",
     "RecordId",
+    "StoreCall",
     "Url",
     "UsageError",
     "command",
@@ -52,6 +53,7 @@ __all__ = (
     "moment",
     "recall_options",
     "refuse",
+    "store_command",
     "store_file",
 )
 
@@ -145,24 +147,71 @@ OnlySession = Annotated[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """What every data command is told, and what it answers with.
+class StoreCall:
+    """What every command on a store is told, and what it answers with.
+
+    Args:
+        settings: The store, from `--url` or the environment.
+        out: Where the answer goes.
+    """
+
+    settings: Settings
+    out: Output
+
+    @property
+    def file(self) -> Path | None:
+        """The store's file, where it is one."""
+        return store_file(self.settings.url)
+
+    @property
+    def made(self) -> bool:
+        """Whether there is a store, for all that can be told without opening it."""
+        return self.file is None or self.file.exists()
+
+    def check_made(self) -> None:
+        """Refuse a store that is not there.
+
+        Nothing but writing makes one: the answer of a mistyped path would be "nothing there", and
+        a receipt for it would be worse.
+
+        Raises:
+            StoreFileError: There is no store.
+        """
+        if not self.made:
+            raise StoreFileError(
+                f"there is no store at {self.file}", remedy="store something first, or check --url"
+            )
+
+    def client(self, *, making: bool = False) -> MemoryClient:
+        """Return a client for the store.
+
+        Args:
+            making: The store is made if there is none.
+
+        Raises:
+            StoreFileError: There is no store.
+        """
+        client = connect_with(self.settings)
+        if not making:
+            self.check_made()
+        return client
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(StoreCall):
+    """What every data command is told besides: whose memory it is about.
 
     Args:
         tenant: As given on the command line, and nowhere else.
         user: As given on the command line, and nowhere else.
         agent: As given.
         session: As given.
-        settings: The store, from `--url` or the environment.
-        out: Where the answer goes.
     """
 
     tenant: str | None
     user: str | None
     agent: str | None
     session: str | None
-    settings: Settings
-    out: Output
 
     @property
     def scope(self) -> Scope:
@@ -196,33 +245,6 @@ class Call:
             session=session if self.session is None else self.session,
         )
 
-    @property
-    def file(self) -> Path | None:
-        """The store's file, where it is one."""
-        return store_file(self.settings.url)
-
-    @property
-    def made(self) -> bool:
-        """Whether there is a store, for all that can be told without opening it."""
-        return self.file is None or self.file.exists()
-
-    def client(self, *, making: bool = False) -> MemoryClient:
-        """Return a client for the store.
-
-        Args:
-            making: The store is made if there is none. Nothing but writing makes one: the answer
-                of a mistyped path would be "nothing there", and a receipt for it would be worse.
-
-        Raises:
-            StoreFileError: There is no store.
-        """
-        client = connect_with(self.settings)
-        if not making and not self.made:
-            raise StoreFileError(
-                f"there is no store at {self.file}", remedy="store something first, or check --url"
-            )
-        return client
-
 
 def store_file(url: str) -> Path | None:
     """Return the file a url names, if it names one."""
@@ -230,18 +252,28 @@ def store_file(url: str) -> Path | None:
     return Path(path) if url.startswith(_SQLITE) and path else None
 
 
-def command(
-    function: Callable[Concatenate[Call, P], Awaitable[None]],
-) -> Callable[..., None]:
+def command(function: Callable[Concatenate[Call, P], Awaitable[None]]) -> Callable[..., None]:
     """Give an async function the options that every data command has, and a loop to run on."""
+    return _command(function, _scoped)
+
+
+def store_command(
+    function: Callable[Concatenate[StoreCall, P], Awaitable[None]],
+) -> Callable[..., None]:
+    """Do as `command` does for a function that is about a store, and nobody's scope."""
+    return _command(function, _placed)
+
+
+def _command(
+    function: Callable[..., Awaitable[None]], call_of: Callable[..., StoreCall]
+) -> Callable[..., None]:
     _, *own = inspect.signature(function, eval_str=True).parameters.values()
-    shared = inspect.signature(_shared, eval_str=True).parameters
+    shared = inspect.signature(call_of, eval_str=True).parameters
 
     @wraps(function)
     def run(**given: Any) -> None:
-        told = {name: given.pop(name) for name in shared}
-        call = _shared(**told)
-        anyio.run(lambda: cast("Any", function)(call, **given))
+        call = call_of(**{name: given.pop(name) for name in shared})
+        anyio.run(lambda: function(call, **given))
 
     parameters = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
@@ -253,7 +285,12 @@ def command(
     return run
 
 
-def _shared(
+def _placed(*, url: Url = None, as_json: Json = False, debug: Debug = False) -> StoreCall:
+    del debug  # read before any option is parsed, so that it works for mistakes in these, too
+    return StoreCall(settings=Settings.from_environment(url=url), out=Output(as_json=as_json))
+
+
+def _scoped(
     *,
     tenant: Tenant = None,
     user: User = None,
@@ -263,14 +300,14 @@ def _shared(
     as_json: Json = False,
     debug: Debug = False,
 ) -> Call:
-    del debug  # read before any option is parsed, so that it works for mistakes in these, too
+    place = _placed(url=url, as_json=as_json, debug=debug)
     return Call(
         tenant=tenant,
         user=user,
         agent=agent,
         session=session,
-        settings=Settings.from_environment(url=url),
-        out=Output(as_json=as_json),
+        settings=place.settings,
+        out=place.out,
     )
 
 

@@ -258,24 +258,13 @@ class BedrockEmbedder:
         if len(batch.chunks) == 1:
             await self._work(channel, batch, waiting)
             return
-        failures: list[Exception] = []
-
-        async def work() -> None:
-            try:
-                await self._work(channel, batch, waiting)
-            except Exception as exc:
-                failures.append(exc)
-                raise
-
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(batch.concurrency, len(batch.chunks))):
-                    group.create_task(work())
-        except ExceptionGroup:
-            if not failures:
-                raise
-        if failures:
-            raise failures[0]
+                    group.create_task(self._work(channel, batch, waiting))
+        except ExceptionGroup as failures:
+            # `together` would do the same; the loop's own group costs a third of it.
+            raise failures.exceptions[0] from None
 
     async def _work(self, channel: Channel, batch: _Batch, waiting: Iterator[_Chunk]) -> None:
         for chunk in waiting:

@@ -14,7 +14,6 @@ from memlane.aws.credentials.host import HostCredentials
 from memlane.aws.plane import DataPlane
 from memlane.aws.s3vectors.naming import IndexTarget
 from memlane.aws.s3vectors.puts import put_vectors
-from memlane.aws.s3vectors.together import together
 from memlane.aws.wire import Lane, Request
 from memlane.errors import (
     CredentialsError,
@@ -24,6 +23,7 @@ from memlane.errors import (
     UnavailableError,
 )
 from memlane.protocols import Credentials
+from memlane.runtime import together
 from memlane.scope import Scope
 
 __all__ = ("KEYS_LISTED", "SEGMENTS", "HostSigner", "Index", "Signer", "token_of", "vectors_of")

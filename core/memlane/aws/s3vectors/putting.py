@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple
 
 from memlane.aws.s3vectors.index import Index
 from memlane.aws.s3vectors.records import batches, decoded, flat_of, is_oversized
-from memlane.aws.s3vectors.together import attempted
 from memlane.errors import (
     AccessDeniedError,
     BackendError,
@@ -25,6 +24,7 @@ from memlane.errors import (
     StoreNotFoundError,
     TenantNotOnboardedError,
 )
+from memlane.runtime import attempted
 from memlane.types import MemoryRecord
 
 __all__ = ("Outgoing", "Result", "put_records")

@@ -19,10 +19,9 @@ from memlane.aws.s3vectors.index import SEGMENTS, Index
 from memlane.aws.s3vectors.listing import name_of, prefix_of
 from memlane.aws.s3vectors.naming import is_reserved
 from memlane.aws.s3vectors.records import flat_of
-from memlane.aws.s3vectors.together import together
 from memlane.layout import parse_vector_key, record_key
 from memlane.protocols import Clock
-from memlane.runtime import fork
+from memlane.runtime import fork, together
 from memlane.scope import Reach
 
 __all__ = ("Stream", "Streams")

@@ -39,13 +39,12 @@ from memlane.aws.s3vectors.records import (
     version_in,
 )
 from memlane.aws.s3vectors.strays import Replaced, clean_behind, clean_replaced, emptied
-from memlane.aws.s3vectors.together import together
 from memlane.aws.s3vectors.versions import copies_beside
 from memlane.checks import check_condition, check_upsert, check_version
 from memlane.errors import BackendError, ValidationError
 from memlane.layout import agent_prefix, parse_vector_key, record_key, ulid_time
 from memlane.protocols import Clock, IndexedRecord
-from memlane.runtime import fork
+from memlane.runtime import fork, together
 from memlane.runtime.turns import Turns
 from memlane.scope import Reach, Scope
 from memlane.types import MemoryRecord

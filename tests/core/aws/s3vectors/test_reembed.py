@@ -55,6 +55,13 @@ def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cutting, "TURN_SECONDS", 1.0)
 
 
+@pytest.fixture
+def one_lives(short_turns: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+    """Whoever is waited for is dead in this test, so what is waited is only to be over."""
+    monkeypatch.setattr(cutting, "TURN_SECONDS", 0.1)
+    monkeypatch.setattr(cutting, "_POLL_SECONDS", 0.02)
+
+
 def embedded(record: MemoryRecord, space: EmbeddingSpace, parts: int = 2) -> IndexedRecord:
     """Return a record with vectors of a space."""
     return indexed(record, *directions(parts, dimensions=space.dimensions))
@@ -147,6 +154,7 @@ STEPS = {
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("one_lives")
 @pytest.mark.parametrize("anyio_backend", [pytest.param(("asyncio", {}), id="asyncio")])
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("operation", STEPS)

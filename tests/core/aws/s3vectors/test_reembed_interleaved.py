@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from core.aws.s3vectors.opened import ACME, BUCKET, MINE, Cloud, cloud
@@ -24,9 +25,10 @@ Step = Callable[[], Awaitable[object]]
 class Between:
     """Does something once, before a given request of whoever else is under way."""
 
-    def __init__(self, number: int, step: Step) -> None:
+    def __init__(self, number: int, step: Step, ended: Callable[[], None]) -> None:
         self.left = number
         self.step: Step | None = step
+        self.ended = ended
 
     async def __call__(self) -> None:
         """Count one request."""
@@ -36,9 +38,17 @@ class Between:
             self.left -= 1
             return
         step, self.step = self.step, None
-        # Who waits for the one that stands still meanwhile is killed while it waits.
-        with suppress(MemlaneError), anyio.move_on_after(0.4):
-            await step()
+        with suppress(MemlaneError), anyio.CancelScope() as life:
+
+            async def wait(_: float) -> None:
+                life.cancel()
+                await anyio.lowlevel.checkpoint()
+
+            # Who waits for the one that stands still meanwhile is killed while it waits.
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(anyio, "sleep", wait)
+                await step()
+        self.ended()
 
 
 def _hook(monkeypatch: pytest.MonkeyPatch, between: Between) -> None:
@@ -88,13 +98,17 @@ async def test_no_only_copy_goes(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, 
                 await other.begin_reembed(scope=TENANT, space=WIDER)
 
         first, second = (give_up, end) if begun == "ended meanwhile" else (end, give_up)
-        between = Between(number, second)
+
+        def alone() -> None:
+            monkeypatch.setattr(cutting, "TURN_SECONDS", 0.1)
+
+        between = Between(number, second, alone)
         _hook(monkeypatch, between)
         with suppress(MemlaneError):
             await first()
         monkeypatch.undo()
         await cloud.emulator.clear_faults()
-        monkeypatch.setattr(cutting, "TURN_SECONDS", 0.1)
+        alone()
         with suppress(EmbeddingSpaceError):  # it was ended all the same
             await reembed(cloud.backend())
         assert await everything(cloud.backend()) == before, number

@@ -8,7 +8,15 @@ import anyio
 import pytest
 
 from core.aws.s3vectors.opened import ACME, BUCKET, MINE, Cloud, cloud
-from core.aws.s3vectors.test_reembed import ALL, HERE, WIDER, everything, reembed, short_turns
+from core.aws.s3vectors.test_reembed import (
+    ALL,
+    HERE,
+    WIDER,
+    everything,
+    one_lives,
+    reembed,
+    short_turns,
+)
 from core.aws.s3vectors.test_tenants import EVE, TENANT, filled
 from memlane import MemoryClient
 from memlane.aws.s3vectors import census, cutover
@@ -26,7 +34,7 @@ from memlane.errors import (
 from memlane.testing import HashingEmbedder
 from memlane.testing.samples import SPACE, indexed, make_record, put, query_for, unit
 
-__all__ = ("cloud", "short_turns")
+__all__ = ("cloud", "one_lives", "short_turns")
 
 
 @pytest.mark.parametrize("latency", ["DeleteIndex", "GetIndex", "CreateIndex", "PutVectors"])
@@ -145,6 +153,7 @@ async def _copied(places: Places, here: Census, description: Description) -> Non
     await cutover._bring(places, here.copies | here.names, description)
 
 
+@pytest.mark.usefixtures("one_lives")
 @pytest.mark.parametrize("auto_onboard", [False, True])
 @pytest.mark.parametrize("operation", ["DeleteIndex", "CreateIndex", "PutVectors"])
 async def test_the_public_verb_goes_on_where_it_was_killed(

@@ -16,6 +16,7 @@ from core.aws.s3vectors.test_reembed import (
     SHADOW,
     WIDER,
     everything,
+    one_lives,
     reembed,
     short_turns,
 )
@@ -27,7 +28,7 @@ from memlane.aws.s3vectors.reembedding import Places
 from memlane.errors import BackendError, ConflictError, EmbeddingSpaceError, MemlaneError
 from memlane.testing import FakeClock
 
-__all__ = ("cloud", "short_turns")
+__all__ = ("cloud", "one_lives", "short_turns")
 
 
 async def _turns(cloud: Cloud, index: str) -> set[str]:
@@ -142,6 +143,7 @@ async def test_clocks_that_are_apart(cloud: Cloud) -> None:
     assert (await cloud.emulator.indexes())[BUCKET] == {ACME: ALL}
 
 
+@pytest.mark.usefixtures("one_lives")
 @pytest.mark.parametrize("index", [ACME, SHADOW])
 async def test_a_word_of_the_dead_is_waited_for_once(cloud: Cloud, index: str) -> None:
     """By whoever gives up as by whoever ends, and never for ever."""
@@ -157,6 +159,7 @@ async def test_a_word_of_the_dead_is_waited_for_once(cloud: Cloud, index: str) -
     assert (await cloud.emulator.indexes())[BUCKET] == {ACME: ALL}
 
 
+@pytest.mark.usefixtures("one_lives")
 async def test_a_deletion_nobody_knows_the_end_of_is_still_told_of(cloud: Cloud) -> None:
     """It may be done later: the word stays, and who goes on waits for it."""
     backend = await cloud.onboarded()
@@ -210,6 +213,7 @@ async def test_a_shadow_that_another_one_finished_with(
     assert await everything(cloud.backend()) == before
 
 
+@pytest.mark.usefixtures("one_lives")
 async def test_who_may_not_delete_vectors_gives_up_all_the_same(cloud: Cloud) -> None:
     """The word stays in the tenant's index, is no record, and goes with it."""
     backend = await cloud.onboarded()

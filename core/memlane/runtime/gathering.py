@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
@@ -26,25 +27,25 @@ async def together(
         calls: Async functions without arguments.
         at_once: How many are under way at a time.
     """
-    waiting = list(enumerate(calls))
-    if len(waiting) == 1:
-        return [await waiting[0][1]()]
-    waiting.reverse()
+    all_calls = list(calls)
+    if len(all_calls) == 1:
+        return [await all_calls[0]()]
+    waiting = iter(enumerate(all_calls))
     found: dict[int, T] = {}
     errors: list[Exception] = []
 
     async def work() -> None:
-        while waiting and not errors:
-            place, call = waiting.pop()
+        for place, call in waiting:
+            if errors:
+                return  # cancelled tasks that have not begun yet begin all the same
             try:
                 found[place] = await call()
             except Exception as error:  # noqa: BLE001 - raised below
                 errors.append(error)
                 group.cancel_scope.cancel()
 
-    count = min(at_once, len(waiting))
     async with anyio.create_task_group() as group:
-        for _ in range(count):
+        for _ in range(min(at_once, len(all_calls))):
             group.start_soon(work)
     if errors:
         raise errors[0]
@@ -63,28 +64,19 @@ async def attempted(
         calls: Async functions without arguments.
         at_once: How many are under way at a time.
     """
-    waiting = list(enumerate(calls))
-    if len(waiting) == 1:
-        try:
-            await waiting[0][1]()
-        except Exception as error:  # noqa: BLE001 - returned
-            return [False], error
-        return [True], None
-    succeeded = [False] * len(waiting)
     errors: list[Exception] = []
-    waiting.reverse()
 
-    async def work() -> None:
-        while waiting and not errors:
-            place, call = waiting.pop()
-            try:
-                await call()
-            except Exception as error:  # noqa: BLE001 - returned below
-                errors.append(error)
-            else:
-                succeeded[place] = True
+    async def attempt(call: Callable[[], Awaitable[object]]) -> bool:
+        if errors:
+            return False
+        try:
+            await call()
+        except Exception as error:  # noqa: BLE001 - returned below
+            errors.append(error)
+            return False
+        return True
 
-    async with anyio.create_task_group() as group:
-        for _ in range(min(at_once, len(waiting))):
-            group.start_soon(work)
+    succeeded = await together(
+        [functools.partial(attempt, call) for call in calls], at_once=at_once
+    )
     return succeeded, errors[0] if errors else None
