@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import anyio
-
 from memlane.filters import Filter
 from memlane.layout import in_namespace
 from memlane.metadata import record_fields
@@ -18,6 +16,7 @@ from memlane.protocols import Candidates, VectorBackend
 from memlane.reader import within_reach
 from memlane.retrieval.supersession import Seen
 from memlane.retrieval.validity import changed_since, held, said_by, words_then
+from memlane.runtime import together
 from memlane.scope import Reach
 from memlane.trust import TrustPolicy, TrustVerdict
 from memlane.types import MemoryRecord
@@ -109,23 +108,12 @@ class Admission:
         self, current: dict[int, MemoryRecord | None], moment: datetime
     ) -> dict[int, MemoryRecord | None]:
         """Return the records in the words they had at a moment."""
-        found = dict(current)
-        failures: list[Exception] = []
-
-        async def look_back(row: int, record: MemoryRecord) -> None:
-            try:
-                found[row] = await self._words_of(record, moment)
-            except Exception as error:  # noqa: BLE001  (raised below, and not as a group)
-                failures.append(error)
-                tasks.cancel_scope.cancel()
-
-        async with anyio.create_task_group() as tasks:
-            for row, record in current.items():
-                if record is not None and changed_since(record, moment):
-                    tasks.start_soon(functools.partial(look_back, row, record))
-        if failures:
-            raise failures[0]
-        return found
+        rows = {
+            row: functools.partial(self._words_of, record, moment)
+            for row, record in current.items()
+            if record is not None and changed_since(record, moment)
+        }
+        return current | dict(zip(rows, await together(rows.values()), strict=True))
 
     async def _words_of(self, record: MemoryRecord, moment: datetime) -> MemoryRecord | None:
         if not isinstance(self.backend, SupportsVersions):

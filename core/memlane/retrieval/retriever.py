@@ -9,8 +9,6 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-import anyio
-
 from memlane import columns
 from memlane.calibration import Calibration, Scale
 from memlane.embeddings import Embeddings
@@ -25,7 +23,7 @@ from memlane.retrieval.statements import about_the_past
 from memlane.retrieval.subtrees import merged
 from memlane.retrieval.supersession import POOL, Seen, Succession
 from memlane.retrieval.validity import narrowed
-from memlane.runtime import WorkerThreads
+from memlane.runtime import WorkerThreads, together
 from memlane.scope import Reach
 from memlane.trust import TrustPolicy
 from memlane.types import Match, NamespaceQuery, RetrievalMode
@@ -178,22 +176,12 @@ class Retriever:
         What a named person said may be far from the question; among a hundred others' words it
         would not be found.
         """
-        found: dict[bool, Candidates] = {}
-        failures: list[Exception] = []
-
-        async def ask(query: VectorQuery, *, narrowed: bool) -> None:
-            try:
-                found[narrowed] = await self._backend.query(query, reach=reach)
-            except Exception as error:  # noqa: BLE001  (raised below, and not as a group)
-                failures.append(error)
-                tasks.cancel_scope.cancel()
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(functools.partial(ask, replace(query, actor=actor), narrowed=True))
-            await ask(query, narrowed=False)
-        if failures:
-            raise failures[0]
-        return columns.merged(found[False], found[True])
+        ask = functools.partial(self._backend.query, reach=reach)
+        narrowed = replace(query, actor=actor)
+        of_all, of_one = await together(
+            [functools.partial(ask, query), functools.partial(ask, narrowed)]
+        )
+        return columns.merged(of_all, of_one)
 
     async def _read(self, text: str, *, reach: Reach, mode: RetrievalMode) -> Question:
         # Pure vector search is the model's own answer: nothing is read into the query.
