@@ -20,6 +20,7 @@ __all__ = ("Connection",)
 MAX_HEAD: Final = 16 * 1024
 # A body larger than this is sent in pieces of it, and others have their turn in between.
 PIECE: Final = 256 * 1024
+_FIRST_NEWS: Final = 100
 _FIRST_STATUS: Final = 200
 _BODILESS: Final = frozenset({204, 304})
 
@@ -79,14 +80,14 @@ class Connection(asyncio.Protocol):
             NoAnswerError: None came.
         """
         transport = self._transport
+        if transport is None:
+            raise NoAnswerError("connect", named(None))
         answer: asyncio.Future[Reply] = self._loop.create_future()
         self._answer = answer
         self._begin()
         self.is_reusable = False
         try:
-            if transport is None:
-                self._fail(None)
-            elif len(body) <= PIECE:
+            if len(body) <= PIECE:
                 transport.write(head + body)
             else:
                 await self._pour(transport, head, body)
@@ -114,9 +115,18 @@ class Connection(asyncio.Protocol):
         """
         if self._transport is None:
             raise ConnectionResetError
-        self._transport = await self._loop.start_tls(
-            self._transport, self, context, server_hostname=host
-        )
+        try:
+            self._transport = await self._loop.start_tls(
+                self._transport, self, context, server_hostname=host
+            )
+        except BaseException as error:
+            # asyncio says goodbye to the proxy, and waits for its word as long as that takes.
+            self.close()
+            behind = error.__context__
+            if isinstance(error, TypeError) and isinstance(behind, ssl.SSLError):
+                # Before 3.11.8, and 3.12.2, asyncio fails at ending TLS within TLS.
+                raise behind from None
+            raise
         self._parser = httptools.HttpResponseParser(self)
         self._answered = 0
         self.is_reusable = True
@@ -155,7 +165,7 @@ class Connection(asyncio.Protocol):
         self._has_begun = True
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             # Not chained: it is about bytes that may be anybody's.
             self._give_up(NoAnswerError("lost", "what came back is not HTTP"))
         if not self._status:
@@ -168,6 +178,7 @@ class Connection(asyncio.Protocol):
         if self._is_until_end and exc is None:
             self._finish(is_reusable=False)
         self._fail(exc)
+        self._parts.clear()
         self.resume_writing()
         self._gone(self)
 
@@ -202,6 +213,8 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if status < _FIRST_STATUS:
+            if status < _FIRST_NEWS:
+                self._give_up(NoAnswerError("lost", "what came back is not HTTP"))
             return  # "continue", "early hints": the answer is still to come
         self._status, self._size = status, 0
         if self._is_tunnel:
@@ -236,8 +249,10 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, *, is_reusable: bool) -> None:
         if self._answer is not None and not self._answer.done():
-            self.is_reusable = is_reusable
-            parts = self._parts
+            # Answered while there was no room for more, it has not been heard to the end.
+            self.is_reusable = is_reusable and self._room is None
+            # Kept no longer than the caller does: the connection may be idle for long.
+            parts, self._parts = self._parts, []
             body = parts[0] if len(parts) == 1 else b"".join(parts)
             self._answer.set_result(Reply(self._status, self._headers, body))
             self.resume_writing()

@@ -50,7 +50,7 @@ def broken_tls(error: ssl.SSLError) -> NoAnswerError:
             "give ca_bundle the certificates of whoever inspects the traffic, and check this "
             "machine's clock",
         )
-    if isinstance(error, ssl.SSLEOFError):
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return NoAnswerError("connect", "the server ended the TLS handshake")
     return NoAnswerError(
         "hopeless",

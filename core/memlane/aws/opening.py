@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -37,6 +38,7 @@ class Opener:
         self._route = route
         self._make = make
         self._found: dict[tuple[str, int], tuple[float, asyncio.Task[Addresses]]] = {}
+        self._turn = -1
 
     async def open(self, endpoint: Endpoint) -> Connection:
         """Return a new connection to an endpoint.
@@ -60,15 +62,28 @@ class Opener:
         return connection
 
     async def _connect(self, host: str, port: int, *, is_tls: bool) -> Connection:
+        addresses = await self._addresses(host, port)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - whoever awaits on asyncio is a task
+        cancelling = task.cancelling()
         opened = await aiohappyeyeballs.start_connection(  # pyright: ignore[reportUnknownMemberType]
-            await self._addresses(host, port), happy_eyeballs_delay=NEXT_ADDRESS_SECONDS
+            addresses, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS
         )
-        _, connection = await self._loop.create_connection(
-            self._make,
-            sock=opened,
-            ssl=self._route.tls if is_tls else None,
-            server_hostname=host if is_tls else None,
-        )
+        if task.cancelling() > cancelling:
+            # It keeps that to itself while it takes back the slower ones of its attempts.
+            opened.close()
+            raise asyncio.CancelledError
+        connection = self._make()
+        try:
+            await self._loop.create_connection(
+                lambda: connection,
+                sock=opened,
+                ssl=self._route.tls if is_tls else None,
+                server_hostname=_certified(host) if is_tls else None,
+            )
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     async def _tunnel(self, connection: Connection, endpoint: Endpoint) -> None:
@@ -78,14 +93,23 @@ class Opener:
         lines = [f"CONNECT {place} HTTP/1.1", f"Host: {place}"]
         lines += [f"{name}: {text}" for name, text in (self._route.proxy_headers or {}).items()]
         head = "\r\n".join([*lines, "", ""]).encode("latin-1")
-        status = await connection.ask_for_tunnel(head)
+        try:
+            status = await connection.ask_for_tunnel(head)
+        except NoAnswerError as failure:
+            # Whatever it was, the endpoint has not heard a word.
+            text = f"the proxy gave no answer: {failure.text}"
+            raise NoAnswerError("connect", text, failure.remedy) from failure
         if status not in _OK:
             connection.close()
             raise turned_away(status)
-        await connection.speak_tls(self._route.tls, host)
+        await connection.speak_tls(self._route.tls, _certified(host))
 
     async def _addresses(self, host: str, port: int) -> Addresses:
-        """Return where a host is: looked up once for all who ask within seconds."""
+        """Return where a host is: looked up once for all who ask within seconds.
+
+        Each begins with another of its addresses, so that none has all the connections, and one
+        where nothing works is not asked again at once.
+        """
         try:
             return _written(host, port)
         except socket.gaierror:
@@ -93,12 +117,16 @@ class Opener:
         now = self._loop.time()
         until, lookup = self._found.get((host, port), (0.0, None))
         if lookup is None or until < now or _has_failed(lookup):
-            lookup = self._loop.create_task(self._look_up(host, port))
+            # In a context of its own, for it is kept, and would keep what the caller had in its.
+            lookup = contextvars.Context().run(self._loop.create_task, self._look_up(host, port))
             # Asked, or it would be reported as lost when all who wait are cancelled.
             lookup.add_done_callback(_has_failed)
             self._found[host, port] = now + ADDRESS_SECONDS, lookup
         # Whoever is cancelled does not cancel it for the others.
-        return await asyncio.shield(lookup)
+        found = await asyncio.shield(lookup)
+        self._turn += 1
+        first = self._turn % max(len(found), 1)
+        return [*found[first:], *found[:first]]
 
     async def _look_up(self, host: str, port: int) -> Addresses:
         return await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -106,6 +134,11 @@ class Opener:
 
 def _has_failed(lookup: asyncio.Task[Addresses]) -> bool:
     return lookup.done() and (lookup.cancelled() or lookup.exception() is not None)
+
+
+def _certified(host: str) -> str:
+    """Return a host as certificates name it: without the dot that ends a full name."""
+    return host.rstrip(".")
 
 
 def _written(host: str, port: int) -> Addresses:

@@ -7,14 +7,14 @@ import ssl
 from base64 import b64encode
 from collections.abc import Iterable
 from typing import Final, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from memlane.aws.endpoints import Endpoint
 from memlane.errors import ValidationError
 from memlane.patterns import lazy
 from memlane.runtime import WorkerThreads
 
-__all__ = ("DIRECT", "Proxy", "Route", "address")
+__all__ = ("DIRECT", "Proxy", "Route", "address", "plain_host")
 
 _PORTS: Final = {"http": 80, "https": 443}
 _host = lazy(r"[A-Za-z0-9._\-]+|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._\-]+)?")
@@ -104,26 +104,38 @@ class Route:
         return chosen
 
     def _use(self, url: str) -> None:
-        parts = urlsplit("")
+        parts, host, port, named = urlsplit(""), "", 0, b""
         try:
             parts = urlsplit(url)
-            host = parts.hostname or ""
-            if not host.isascii():
-                host = host.encode("idna").decode("ascii")
-            port = parts.port or 0
+            host, port = plain_host(parts), parts.port or 0
+            named = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()
         except ValueError:
-            host, port = "", 0
-        if parts.scheme not in _PORTS or not _host().fullmatch(host):
+            host = ""
+        if parts.scheme not in _PORTS or not host:
             # Neither quoted nor chained: it may have a password.
             raise ValidationError(
                 "the proxy's URL cannot be used",
                 remedy="give scheme, host and port, such as http://proxy.example.com:3128",
             )
         if parts.username is not None:
-            named = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            token = b64encode(named.encode()).decode()
+            token = b64encode(named).decode()
             self.proxy_headers = {"Proxy-Authorization": f"Basic {token}"}
         self.proxy = Proxy(parts.scheme, host, port or _PORTS[parts.scheme])
+
+
+def plain_host(parts: SplitResult) -> str:
+    """Return a URL's host as it is looked up and written in headers; of IPv6 without brackets.
+
+    Raises:
+        ValueError: No host can have that name.
+    """
+    host = parts.hostname or ""
+    if not host.isascii():
+        host = host.encode("idna").decode("ascii")
+    if not _host().fullmatch(host):
+        # Not quoted: cut out of an odd URL, it may be a password.
+        raise ValueError("no host")
+    return host
 
 
 def address(endpoint: Endpoint) -> tuple[str, int]:

@@ -100,6 +100,9 @@ class Transport:
             seconds -= await self._places.wait(seconds)
         connection: Connection | None = None
         try:
+            if self._is_closed:
+                # Between being let in and this.
+                raise LoopError("the client was closed during a call")
             with self._bounds.within(max(min(seconds, self._timeouts.attempt), 0.001)):
                 connection = self._take(endpoint) or await self._opened(endpoint)
                 reply = await connection.ask(head, request.body)
@@ -114,7 +117,7 @@ class Transport:
         if reply.status == PROXY_WANTS_PASSWORD and self._route.proxy_for(endpoint) is not None:
             connection.close()
             raise turned_away(reply.status)
-        if connection.is_reusable and not self._is_closed:
+        if connection.is_reusable:
             self._keep(endpoint, connection)
         else:
             connection.close()
@@ -156,13 +159,11 @@ class Transport:
         """Close what nobody has needed for long."""
         self._pruning = None
         now = self._loop.time()
-        oldest = now
         for kept in self._kept.values():
             while kept and now - kept[0].idle_since >= KEEP_ALIVE_SECONDS:
                 kept.pop(0).close()
-            if kept:
-                oldest = min(oldest, kept[0].idle_since)
-        if oldest < now:
+        oldest = min((kept[0].idle_since for kept in self._kept.values() if kept), default=None)
+        if oldest is not None:
             self._prune_in(oldest + KEEP_ALIVE_SECONDS - now)
 
     def _gone(self, connection: Connection) -> None:
@@ -200,4 +201,7 @@ class Transport:
             target = f"http://{endpoint.host}{target}"
             named = self._route.proxy_headers or {}
             proxied = "".join([f"{name}: {text}\r\n" for name, text in named.items()])
+        asked = f"{request.method}{target}{endpoint.host}"
+        if not asked.isascii() or not asked.isprintable() or " " in asked:
+            raise ValidationError("the URL of a request cannot be sent as it is")
         return f"{request.method} {target} HTTP/1.1\r\nHost: {endpoint.host}\r\n{_ALWAYS}{proxied}"

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+from typing import Any
 
 import pytest
 
 from core.aws.scripted import OK, QUERY, chunked, head, scripted
 from memlane.aws import connection, transport
+from memlane.aws.connection import Connection
 from memlane.aws.failures import NoAnswerError
 from memlane.errors import ValidationError
 
@@ -46,6 +48,28 @@ async def test_a_header_that_is_more_than_one(evil: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "changed",
+    [
+        {"path": "/Bücher"},
+        {"path": "/a b"},
+        {"query": "a=b\r\nX-Other:c"},
+        {"method": "GET /other HTTP/1.1"},
+    ],
+    ids=str,
+)
+async def test_a_request_that_is_none(changed: dict[str, Any]) -> None:
+    """What is no URL is refused by us, in an error that leads to no header."""
+    async with scripted([OK]) as told:
+        with pytest.raises(ValidationError) as caught:
+            await told.transport.send(
+                told.endpoint, QUERY._replace(**changed), {"Authorization": "a-token"}, 30.0
+            )
+        assert "a-token" not in repr(vars(caught.value))
+        assert caught.value.__context__ is None
+        assert told.connections == 0
+
+
+@pytest.mark.parametrize(
     "answer",
     [
         head("Connection: close", "Content-Length: 2") + b"ok",
@@ -78,6 +102,49 @@ async def test_an_answer_that_has_no_body() -> None:
         assert (await told.ask()).body == b""
         assert (await told.ask()).body == b"ok"
         assert told.connections == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        head("Connection: upgrade", "Upgrade: h2c", status="101 Switching Protocols"),
+        head("Content-Length: 4", status="000 Odd") + b"evil" + OK,
+    ],
+    ids=["101", "000"],
+)
+async def test_another_protocol(answer: bytes) -> None:
+    """Is none that is spoken here: that is known at once, and nothing for asyncio's log."""
+    logged: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, said: logged.append(said))
+    async with scripted([answer], [OK]) as told:
+        with pytest.raises(NoAnswerError, match="not HTTP") as caught:
+            await told.ask()
+        assert caught.value.failure == "lost"
+        assert (await told.ask()).body == b"ok"
+    assert not logged
+
+
+async def test_an_answer_is_nobodys_once_it_is_given() -> None:
+    """A connection may be idle for long: it does not keep what somebody remembered."""
+    async with scripted([OK]) as told:
+        await told.ask()
+        (kept,) = told.transport._open
+        assert not kept._parts
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 9", "Date: today"], ids=["9", "none"])
+async def test_half_an_answer_is_nobodys_either(length: str) -> None:
+    """What came before it broke off goes with the connection, and is never taken for all."""
+    made = Connection(asyncio.get_running_loop(), lambda _: None, 1000)
+    made.connection_made(Full())
+    asking = asyncio.create_task(made.ask(head(), b"{}"))
+    await asyncio.sleep(0)
+    made.data_received(head(length) + b"half")
+    assert made._parts
+    made.connection_lost(ConnectionResetError())
+    with pytest.raises(NoAnswerError, match="broke off"):
+        await asking
+    assert not made._parts
 
 
 async def test_words_that_nobody_asked_for() -> None:
@@ -146,6 +213,81 @@ async def test_answered_before_all_was_sent() -> None:
         server.close()
 
 
+class Full(asyncio.Transport):
+    """A transport that has no room for all that it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_aborted = False
+
+    def write(self, data: object) -> None:
+        """Keep it."""
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+@pytest.mark.parametrize("has_room", [True, False])
+async def test_answered_before_all_was_taken(has_room: bool) -> None:
+    """What is still to be sent stands before the next request: there is none."""
+    made = Connection(asyncio.get_running_loop(), lambda _: None, 1000)
+    made.connection_made(Full())
+    asking = asyncio.create_task(made.ask(head(), b"{}"))
+    await asyncio.sleep(0)
+    made.pause_writing()
+    if has_room:
+        made.resume_writing()
+    made.data_received(OK)
+    assert (await asking).body == b"ok"
+    assert made.is_reusable is has_room
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+async def test_answered_or_cut_while_there_is_no_room(is_answered: bool) -> None:
+    """Nobody will say any more that there is room: it is not waited for."""
+    made = Connection(asyncio.get_running_loop(), lambda _: None, 1000)
+    made.connection_made(Full())
+    asking = asyncio.create_task(made.ask(head(), LARGE))
+    await asyncio.sleep(0)
+    made.pause_writing()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    if is_answered:
+        made.data_received(OK)
+    else:
+        made.connection_lost(None)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert asking.done()
+    assert isinstance(asking.exception(), NoAnswerError) is not is_answered
+
+
+async def test_a_connection_that_is_no_longer_one() -> None:
+    """Words that nobody asked for end it at once, and its own end is heard before it is gone."""
+    for said in (b"HTTP/1.1 408 Too Late\r\n\r\n", b"\r\n"):
+        made = Connection(asyncio.get_running_loop(), lambda _: None, 1000)
+        made.connection_made(full := Full())
+        made.data_received(said)
+        assert full.is_aborted
+        assert not made.is_reusable
+    made = Connection(asyncio.get_running_loop(), lambda _: None, 1000)
+    made.connection_made(Full())
+    made.eof_received()
+    assert made.is_open
+    assert not made.is_reusable
+
+
+async def test_gone_before_it_was_asked() -> None:
+    """Then nothing was sent, and whatever it was may be sent by another."""
+    made = Connection(asyncio.get_running_loop(), lambda _: None, 1000)
+    made.connection_made(Full())
+    made.connection_lost(None)
+    assert not made.is_open
+    with pytest.raises(NoAnswerError) as caught:
+        await made.ask(head(), b"{}")
+    assert caught.value.failure == "connect"
+
+
 async def test_cancelled_while_sending() -> None:
     """Half a request is never followed by another on the same connection."""
     begun, all_came = asyncio.Event(), asyncio.Event()
@@ -192,6 +334,21 @@ async def test_what_nobody_needs_is_closed(monkeypatch: pytest.MonkeyPatch) -> N
         assert told.connections == 4
 
 
+async def test_what_the_server_has_left() -> None:
+    """Its end was heard: it is not used, and when it is gone nothing of it is kept."""
+    async with scripted([OK]) as told:
+        await told.ask()
+        (kept,) = told.transport._open
+        kept.eof_received()
+        await told.ask()
+        assert told.connections == 2
+        told.writers[1].close()
+        await told.ended.get()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert not any(told.transport._kept.values())
+
+
 async def test_what_grew_old_unnoticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A loop that stood still, or a laptop that slept, has not closed it: it is not used."""
     async with scripted([OK]) as told:
@@ -199,3 +356,15 @@ async def test_what_grew_old_unnoticed(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(transport, "KEEP_ALIVE_SECONDS", 0.0)
         await told.ask()
         assert told.connections == 2
+
+
+async def test_kept_in_the_very_moment_of_looking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clocks have steps: one that is not old at all is looked at again as well."""
+    async with scripted([OK]) as told:
+        await told.ask()
+        ((kept,),) = told.transport._kept.values()
+        told.transport._pruning.cancel()  # type: ignore[union-attr]
+        with monkeypatch.context() as patch:
+            patch.setattr(asyncio.get_running_loop(), "time", lambda: kept.idle_since)
+            told.transport._prune()
+        assert told.transport._pruning is not None

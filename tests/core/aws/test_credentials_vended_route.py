@@ -128,6 +128,33 @@ async def test_a_certificate_that_nobody_trusts(secure: AnsweringServer) -> None
     await vending.aclose()
 
 
+async def test_a_name_that_is_not_written_in_ascii(proxy: TunnellingProxy) -> None:
+    """It is looked up, and asked for, as the world's names are written for that."""
+    proxy.refusal = b"407 Proxy Authentication Required"
+    vending = made("https://Bücher.example:8443/x", proxy=f"http://127.0.0.1:{proxy.port}")
+    with pytest.raises(UnavailableError, match="407"):
+        await vending(ADA)
+    assert proxy.heads[0].startswith("CONNECT xn--bcher-kva.example:8443 HTTP/1.1\r\n")
+    await vending.aclose()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://two words.example/x",
+        "https://" + "ü" * 70 + ".example/x",
+        "https:///x",
+        "https://ada:PASSWORD55/@store.example/x",
+    ],
+)
+def test_a_name_that_is_none(url: str) -> None:
+    """Is refused when it is given, by an error that leads to none of it."""
+    with pytest.raises(ValidationError) as caught:
+        made(url)
+    assert caught.value.__cause__ is None
+    assert not [secret for secret in SECRETS if secret in told(caught.value)]
+
+
 async def test_a_bundle_that_is_none(secure: AnsweringServer) -> None:
     """As for the plane."""
     vending = made(f"{secure.url}/x", ca_bundle="no-such.pem")

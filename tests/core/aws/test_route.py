@@ -226,7 +226,13 @@ async def test_a_proxy_that_finds_nobody(
 
 @pytest.mark.parametrize(
     "url",
-    ["proxy.example.com:3128", "socks5://ada:password@h:1", "http://:password@", "http://h:x"],
+    [
+        "proxy.example.com:3128",
+        "socks5://ada:password@h:1",
+        "http://:password@",
+        "http://h:x",
+        "http://ada:password\udcff@h:1",
+    ],
 )
 def test_a_proxy_that_is_none(url: str) -> None:
     """Refused without being repeated, for it may have a password."""

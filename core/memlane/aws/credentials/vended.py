@@ -14,7 +14,7 @@ from memlane.aws._extra import orjson
 from memlane.aws.credentials.vending import question, read_answer
 from memlane.aws.endpoints import Endpoint
 from memlane.aws.failures import NoAnswerError
-from memlane.aws.route import Route
+from memlane.aws.route import Route, plain_host
 from memlane.aws.transport import Transport
 from memlane.aws.wire import Request, Timeouts
 from memlane.errors import (
@@ -86,7 +86,7 @@ class TokenVendingCredentials:
         if method not in {"POST", "GET"}:
             raise ValidationError(f"method is {method!r}", remedy="pass 'POST' or 'GET'")
         parts = _checked(url)
-        self._endpoint = Endpoint(parts.scheme, parts.netloc)
+        self._endpoint = _endpoint(parts)
         self._path = quote(parts.path or "/", safe=_ENCODED)
         self._query = quote(parts.query, safe=_ENCODED)
         self._bearer = bearer
@@ -250,13 +250,17 @@ def _check_status(status: int, scope: Scope) -> None:
 
 
 def _checked(url: str) -> SplitResult:
+    parts, is_right = None, False
     try:
         parts = urlsplit(url)
         is_right = _is_safe(parts)
-    except (ValueError, TypeError, AttributeError) as exc:
+    except (ValueError, TypeError, AttributeError):
+        parts = None
+    if parts is None:
+        # Not chained: what made it unreadable may be a password.
         raise ValidationError(
             "url is not a URL", remedy="pass https://<host>/<path> of the vending machine"
-        ) from exc
+        )
     if not is_right:
         # Not quoted: it may hold a password.
         raise ValidationError(
@@ -266,9 +270,15 @@ def _checked(url: str) -> SplitResult:
     return parts
 
 
+def _endpoint(parts: SplitResult) -> Endpoint:
+    host = plain_host(parts)
+    place = f"[{host}]" if ":" in host else host
+    return Endpoint(parts.scheme, place if parts.port is None else f"{place}:{parts.port}")
+
+
 def _is_safe(parts: SplitResult) -> bool:
-    host = parts.hostname
-    if not host or parts.username is not None or parts.fragment or parts.port == 0:
+    host = plain_host(parts)
+    if parts.username is not None or parts.fragment or parts.port == 0:
         return False
     return parts.scheme == "https" or (parts.scheme == "http" and _is_here(host))
 
