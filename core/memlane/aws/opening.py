@@ -6,11 +6,11 @@ import asyncio
 import contextvars
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
 from memlane.aws._extra import aiohappyeyeballs
-from memlane.aws.connection import Connection
+from memlane.aws.connection import Connection, Keeper
 from memlane.aws.endpoints import Endpoint
 from memlane.aws.failures import NoAnswerError, broken_tls, named, turned_away
 from memlane.aws.route import Route, address
@@ -30,13 +30,13 @@ class Opener:
 
     Args:
         route: The way to the servers, prepared where there is TLS.
-        make: Makes a connection that is to be opened.
+        keeper: Whose the connections will be.
     """
 
-    def __init__(self, route: Route, make: Callable[[], Connection]) -> None:
+    def __init__(self, route: Route, keeper: Keeper) -> None:
         self._loop = asyncio.get_running_loop()
         self._route = route
-        self._make = make
+        self._keeper = keeper
         self._found: dict[tuple[str, int], tuple[float, asyncio.Task[Addresses]]] = {}
         self._turn = -1
 
@@ -50,8 +50,8 @@ class Opener:
         try:
             if proxy is None:
                 host, port = address(endpoint)
-                return await self._connect(host, port, is_tls=endpoint.scheme == "https")
-            connection = await self._connect(proxy.host, proxy.port, is_tls=proxy.scheme == "https")
+                return await self._connect(endpoint, host, port, endpoint.scheme)
+            connection = await self._connect(endpoint, proxy.host, proxy.port, proxy.scheme)
             if endpoint.scheme == "https":
                 await self._tunnel(connection, endpoint)
         except ssl.SSLError as error:
@@ -61,7 +61,8 @@ class Opener:
             raise NoAnswerError("connect", f"no connection: {named(error)}") from error
         return connection
 
-    async def _connect(self, host: str, port: int, *, is_tls: bool) -> Connection:
+    async def _connect(self, endpoint: Endpoint, host: str, port: int, scheme: str) -> Connection:
+        is_tls = scheme == "https"
         addresses = await self._addresses(host, port)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - whoever awaits on asyncio is a task
@@ -73,7 +74,7 @@ class Opener:
             # It keeps that to itself while it takes back the slower ones of its attempts.
             opened.close()
             raise asyncio.CancelledError
-        connection = self._make()
+        connection = Connection(endpoint, self._keeper)
         try:
             await self._loop.create_connection(
                 lambda: connection,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 
+from memlane.aws.connection import Connection, Exchange
 from memlane.aws.failures import NoAnswerError
 from memlane.errors import LoopError
 
@@ -22,7 +23,7 @@ class Places:
         self._loop = asyncio.get_running_loop()
         self._count = self._free = count
         # The futures are told True with their place, and False that there will be none.
-        self._queue: OrderedDict[asyncio.Future[bool], None] = OrderedDict()
+        self._queue: OrderedDict[asyncio.Future[bool], Exchange] = OrderedDict()
         self._all_left: asyncio.Future[bool] | None = None
 
     def take(self) -> bool:
@@ -32,10 +33,11 @@ class Places:
         self._free -= 1
         return True
 
-    async def wait(self, seconds: float) -> float:
-        """Take a place when it is the caller's turn.
+    async def wait(self, exchange: Exchange, seconds: float) -> float:
+        """Take a place when it is the caller's turn; by then its exchange may have begun.
 
         Args:
+            exchange: What the place is for.
             seconds: How long to wait at most.
 
         Returns:
@@ -49,12 +51,14 @@ class Places:
             raise LoopError("the client was closed during a call")
         begun = self._loop.time()
         place: asyncio.Future[bool] = self._loop.create_future()
-        self._queue[place] = None
+        self._queue[place] = exchange
         timer = self._loop.call_later(max(seconds, 0), _tell_no, place)
         try:
             granted = await place
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled() and place.result():
+            granted = place.done() and not place.cancelled() and place.result()
+            if granted and not exchange.is_answered:
+                exchange.give_up()
                 self.leave()
             raise
         finally:
@@ -68,16 +72,29 @@ class Places:
             "busy", "all connections were busy", "allow more concurrency, or ask for less"
         )
 
-    def leave(self) -> None:
-        """Give a place to the next."""
+    def leave(self, connection: Connection | None = None) -> bool:
+        """Give a place to the next.
+
+        Args:
+            connection: A connection that is given with it to whom it serves: that exchange begins
+                at once, and not when its turn on a busy loop comes.
+
+        Returns:
+            Whether the connection was taken.
+        """
         while self._queue:
-            place, _ = self._queue.popitem(last=False)
-            if not place.done():
-                place.set_result(True)
-                return
+            place, exchange = self._queue.popitem(last=False)
+            if place.done():
+                continue
+            place.set_result(True)
+            if connection is None or connection.endpoint != exchange.endpoint:
+                return False
+            connection.begin(exchange)
+            return True
         self._free += 1
         if self._all_left is not None and self._free == self._count:
             _tell_no(self._all_left)
+        return False
 
     async def close(self, seconds: float) -> None:
         """Let nobody in any more, and wait so long at most until all have left."""

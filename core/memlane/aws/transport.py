@@ -8,7 +8,7 @@ import contextvars
 from typing import Final
 
 from memlane.aws.bounds import Bounds
-from memlane.aws.connection import Connection
+from memlane.aws.connection import Connection, Exchange
 from memlane.aws.endpoints import Endpoint
 from memlane.aws.failures import NoAnswerError, turned_away
 from memlane.aws.opening import Opener
@@ -21,6 +21,7 @@ __all__ = ("Transport",)
 
 PROXY_WANTS_PASSWORD: Final = 407
 MAX_ANSWER: Final = 64 * 1024 * 1024
+READ_AHEAD: Final = 256 * 1024
 KEEP_ALIVE_SECONDS: Final = 12.0
 CLOSE_SECONDS: Final = 3.0
 KNOWN_STARTS: Final = 1024
@@ -51,7 +52,9 @@ class Transport:
         self._route = route
         self._places = Places(concurrency)
         self._bounds = Bounds()
-        self._opener = Opener(route, lambda: Connection(self._loop, self._gone, max_answer))
+        self.max_answer = max_answer
+        self.buffer = memoryview(bytearray(READ_AHEAD))
+        self._opener = Opener(route, self)
         self._open: set[Connection] = set()
         self._kept: dict[Endpoint, list[Connection]] = {}
         self._pruning: asyncio.TimerHandle | None = None
@@ -95,33 +98,51 @@ class Transport:
             LoopError: The transport was closed.
             ValidationError: A header cannot be sent.
         """
-        head = self._head(endpoint, request, headers)
+        exchange = Exchange(endpoint, self._head(endpoint, request, headers), request.body)
         if not self._places.take():
-            seconds -= await self._places.wait(seconds)
-        connection: Connection | None = None
+            seconds -= await self._places.wait(exchange, seconds)
         try:
-            if self._is_closed:
-                # Between being let in and this.
-                raise LoopError("the client was closed during a call")
             with self._bounds.within(max(min(seconds, self._timeouts.attempt), 0.001)):
-                connection = self._take(endpoint) or await self._opened(endpoint)
-                reply = await connection.ask(head, request.body)
+                if exchange.connection is None:
+                    if self._is_closed:
+                        # Between being let in and this.
+                        raise LoopError("the client was closed during a call")
+                    connection = self._take(endpoint) or await self._opened(endpoint)
+                    connection.begin(exchange)
+                reply = await exchange.reply()
         except TimeoutError as error:
             if self._is_closed:
                 raise LoopError("the client was closed during a call") from error
-            if connection is None:
+            if exchange.connection is None:
                 raise NoAnswerError("connect", "no connection in time") from error
             raise NoAnswerError("timeout", "no whole answer in time") from error
         finally:
-            self._places.leave()
-        if reply.status == PROXY_WANTS_PASSWORD and self._route.proxy_for(endpoint) is not None:
-            connection.close()
+            if not exchange.is_answered:
+                self._places.leave()
+        if self._is_of_a_proxy(endpoint, reply.status):
             raise turned_away(reply.status)
-        if connection.is_reusable:
-            self._keep(endpoint, connection)
-        else:
-            connection.close()
         return reply
+
+    def freed(self, connection: Connection) -> None:
+        """Let the next exchange begin on it, or keep it for later, or close it."""
+        endpoint = connection.endpoint
+        if not connection.is_reusable or self._is_of_a_proxy(endpoint, connection.status):
+            connection.close()
+            self._places.leave()
+        elif not self._places.leave(connection):
+            self._keep(endpoint, connection)
+
+    def gone(self, connection: Connection) -> None:
+        """Forget it."""
+        self._open.discard(connection)
+        for kept in self._kept.values():
+            if connection in kept:
+                kept.remove(connection)
+        if self._is_closed and not self._open:
+            self._all_gone.set()
+
+    def _is_of_a_proxy(self, endpoint: Endpoint, status: int) -> bool:
+        return status == PROXY_WANTS_PASSWORD and self._route.proxy_for(endpoint) is not None
 
     async def _opened(self, endpoint: Endpoint) -> Connection:
         with self._bounds.within(self._timeouts.connect):
@@ -165,14 +186,6 @@ class Transport:
         oldest = min((kept[0].idle_since for kept in self._kept.values() if kept), default=None)
         if oldest is not None:
             self._prune_in(oldest + KEEP_ALIVE_SECONDS - now)
-
-    def _gone(self, connection: Connection) -> None:
-        self._open.discard(connection)
-        for kept in self._kept.values():
-            if connection in kept:
-                kept.remove(connection)
-        if self._is_closed and not self._open:
-            self._all_gone.set()
 
     def _head(self, endpoint: Endpoint, request: Request, headers: dict[str, str]) -> bytes:
         key = (endpoint, request.method, request.path, request.query)

@@ -93,6 +93,7 @@ async def scripted(
     told.endpoint = Endpoint("http", f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
     try:
         yield told
+        assert transport._places._free == concurrency
     finally:
         await transport.aclose()
         server.close()

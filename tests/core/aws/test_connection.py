@@ -8,7 +8,6 @@ import pytest
 
 from core.aws.scripted import OK, QUERY, chunked, head, scripted
 from memlane.aws import connection, transport
-from memlane.aws.connection import Connection
 from memlane.aws.failures import NoAnswerError
 from memlane.errors import ValidationError
 
@@ -132,21 +131,6 @@ async def test_an_answer_is_nobodys_once_it_is_given() -> None:
         assert not kept._parts
 
 
-@pytest.mark.parametrize("length", ["Content-Length: 9", "Date: today"], ids=["9", "none"])
-async def test_half_an_answer_is_nobodys_either(length: str) -> None:
-    """What came before it broke off goes with the connection, and is never taken for all."""
-    made = Connection(asyncio.get_running_loop(), lambda _: None, 1000)
-    made.connection_made(Full())
-    asking = asyncio.create_task(made.ask(head(), b"{}"))
-    await asyncio.sleep(0)
-    made.data_received(head(length) + b"half")
-    assert made._parts
-    made.connection_lost(ConnectionResetError())
-    with pytest.raises(NoAnswerError, match="broke off"):
-        await asking
-    assert not made._parts
-
-
 async def test_words_that_nobody_asked_for() -> None:
     """Said while a connection is idle, they end it before the next request can hear them."""
     async with scripted([OK]) as told:
@@ -211,81 +195,6 @@ async def test_answered_before_all_was_sent() -> None:
         assert not told.transport._kept.get(place)
         stopped.set()
         server.close()
-
-
-class Full(asyncio.Transport):
-    """A transport that has no room for all that it was given."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.is_aborted = False
-
-    def write(self, data: object) -> None:
-        """Keep it."""
-
-    def abort(self) -> None:
-        self.is_aborted = True
-
-
-@pytest.mark.parametrize("has_room", [True, False])
-async def test_answered_before_all_was_taken(has_room: bool) -> None:
-    """What is still to be sent stands before the next request: there is none."""
-    made = Connection(asyncio.get_running_loop(), lambda _: None, 1000)
-    made.connection_made(Full())
-    asking = asyncio.create_task(made.ask(head(), b"{}"))
-    await asyncio.sleep(0)
-    made.pause_writing()
-    if has_room:
-        made.resume_writing()
-    made.data_received(OK)
-    assert (await asking).body == b"ok"
-    assert made.is_reusable is has_room
-
-
-@pytest.mark.parametrize("is_answered", [True, False])
-async def test_answered_or_cut_while_there_is_no_room(is_answered: bool) -> None:
-    """Nobody will say any more that there is room: it is not waited for."""
-    made = Connection(asyncio.get_running_loop(), lambda _: None, 1000)
-    made.connection_made(Full())
-    asking = asyncio.create_task(made.ask(head(), LARGE))
-    await asyncio.sleep(0)
-    made.pause_writing()
-    for _ in range(3):
-        await asyncio.sleep(0)
-    if is_answered:
-        made.data_received(OK)
-    else:
-        made.connection_lost(None)
-    for _ in range(3):
-        await asyncio.sleep(0)
-    assert asking.done()
-    assert isinstance(asking.exception(), NoAnswerError) is not is_answered
-
-
-async def test_a_connection_that_is_no_longer_one() -> None:
-    """Words that nobody asked for end it at once, and its own end is heard before it is gone."""
-    for said in (b"HTTP/1.1 408 Too Late\r\n\r\n", b"\r\n"):
-        made = Connection(asyncio.get_running_loop(), lambda _: None, 1000)
-        made.connection_made(full := Full())
-        made.data_received(said)
-        assert full.is_aborted
-        assert not made.is_reusable
-    made = Connection(asyncio.get_running_loop(), lambda _: None, 1000)
-    made.connection_made(Full())
-    made.eof_received()
-    assert made.is_open
-    assert not made.is_reusable
-
-
-async def test_gone_before_it_was_asked() -> None:
-    """Then nothing was sent, and whatever it was may be sent by another."""
-    made = Connection(asyncio.get_running_loop(), lambda _: None, 1000)
-    made.connection_made(Full())
-    made.connection_lost(None)
-    assert not made.is_open
-    with pytest.raises(NoAnswerError) as caught:
-        await made.ask(head(), b"{}")
-    assert caught.value.failure == "connect"
 
 
 async def test_cancelled_while_sending() -> None:

@@ -4,11 +4,17 @@ import asyncio
 
 import pytest
 
+from memlane.aws.connection import Exchange
+from memlane.aws.endpoints import Endpoint
 from memlane.aws.failures import NoAnswerError
 from memlane.aws.places import Places
 from memlane.errors import LoopError
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
+
+
+def exchange() -> Exchange:
+    return Exchange(Endpoint("http", "nowhere.example"), b"", b"")
 
 
 async def turns() -> None:
@@ -20,7 +26,7 @@ async def test_in_order() -> None:
     """Who waits is let in before who comes, and one for each who leaves."""
     places = Places(1)
     assert places.take()
-    waiting = [asyncio.create_task(places.wait(60.0)) for _ in range(3)]
+    waiting = [asyncio.create_task(places.wait(exchange(), 60.0)) for _ in range(3)]
     await turns()
     for number in range(3):
         places.leave()
@@ -35,7 +41,7 @@ async def test_who_stops_waiting_takes_no_place() -> None:
     """Neither before one is free, nor in the turn in which it is theirs."""
     places = Places(1)
     assert places.take()
-    first, second, third = [asyncio.create_task(places.wait(60.0)) for _ in range(3)]
+    first, second, third = [asyncio.create_task(places.wait(exchange(), 60.0)) for _ in range(3)]
     await turns()
     first.cancel()
     places.leave()
@@ -49,12 +55,28 @@ async def test_who_stops_waiting_takes_no_place() -> None:
     assert not places.take()
 
 
+@pytest.mark.parametrize("is_answered", [True, False])
+async def test_who_stops_waiting_when_it_has_begun(is_answered: bool) -> None:
+    """It gives up what it has begun; once that is answered, its place is the next one's already."""
+    places, asked = Places(1), exchange()
+    assert places.take()
+    waiting = asyncio.create_task(places.wait(asked, 60.0))
+    await turns()
+    places.leave()
+    asked.is_answered = is_answered
+    waiting.cancel()
+    await turns()
+    assert waiting.cancelled()
+    assert asked.answer.cancelled() is not is_answered
+    assert places.take() is not is_answered
+
+
 async def test_no_place_in_time() -> None:
     """Then it was busy, and whoever gave up is not let in later."""
     places = Places(1)
     assert places.take()
     with pytest.raises(NoAnswerError) as caught:
-        await places.wait(0.0)
+        await places.wait(exchange(), 0.0)
     assert caught.value.failure == "busy"
     places.leave()
     assert places.take()
@@ -65,14 +87,14 @@ async def test_closed_while_one_is_in() -> None:
     places = Places(2)
     assert places.take()
     assert places.take()
-    waiting = asyncio.create_task(places.wait(60.0))
+    waiting = asyncio.create_task(places.wait(exchange(), 60.0))
     await turns()
     closing = asyncio.create_task(places.close(60.0))
     await turns()
     with pytest.raises(LoopError):
         await waiting
     with pytest.raises(LoopError):
-        await places.wait(60.0)
+        await places.wait(exchange(), 60.0)
     places.leave()
     await turns()
     assert not places.take()
