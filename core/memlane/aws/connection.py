@@ -15,7 +15,7 @@ from memlane.aws.endpoints import Endpoint
 from memlane.aws.failures import NoAnswerError, named
 from memlane.aws.wire import Reply
 
-__all__ = ("Connection", "Exchange", "Keeper")
+__all__ = ("Connection", "Exchange", "Pool")
 
 MAX_HEAD: Final = 16 * 1024
 # A body larger than this is sent in pieces of it, and others have their turn in between.
@@ -69,7 +69,7 @@ class Exchange:
             self.connection.close()
 
 
-class Keeper(Protocol):
+class Pool(Protocol):
     """Whose a connection is."""
 
     max_answer: int
@@ -91,12 +91,12 @@ class Connection(asyncio.BufferedProtocol):
 
     Args:
         endpoint: Where it leads.
-        keeper: Whose it is.
+        pool: Whose it is.
     """
 
-    def __init__(self, endpoint: Endpoint, keeper: Keeper) -> None:
+    def __init__(self, endpoint: Endpoint, pool: Pool) -> None:
         self.endpoint = endpoint
-        self._keeper = keeper
+        self._pool = pool
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._exchange: Exchange | None = None
@@ -106,7 +106,7 @@ class Connection(asyncio.BufferedProtocol):
         self.is_reusable = True
         """Whether another request may follow: all of the last one was sent, and its answer read."""
         self.idle_since = 0.0
-        """When its last answer came, in the loop's time; its keeper notes that."""
+        """When its last answer came, in the loop's time; its pool notes that."""
         self._forget()
 
     def _forget(self) -> None:
@@ -191,7 +191,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
-        return self._keeper.buffer
+        return self._pool.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         exchange = self._exchange
@@ -201,7 +201,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._has_begun = True
         try:
-            self._parser.feed_data(self._keeper.buffer[:nbytes])
+            self._parser.feed_data(self._pool.buffer[:nbytes])
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             # Not chained: it is about bytes that may be anybody's.
             self._give_up(NoAnswerError("lost", "what came back is not HTTP"))
@@ -221,7 +221,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._exchange is not None:
             self._fail(exc)
         self.resume_writing()
-        self._keeper.gone(self)
+        self._pool.gone(self)
 
     def eof_received(self) -> None:
         self.is_reusable = False
@@ -284,8 +284,8 @@ class Connection(asyncio.BufferedProtocol):
             self._give_up(NoAnswerError("lost", "what came back has no end of its headers"))
 
     def _check_size(self, size: int) -> None:
-        if size > self._keeper.max_answer:
-            text = f"the answer is larger than {self._keeper.max_answer} bytes"
+        if size > self._pool.max_answer:
+            text = f"the answer is larger than {self._pool.max_answer} bytes"
             self._give_up(NoAnswerError("large", text))
 
     def _finish(self, *, is_reusable: bool) -> None:
@@ -305,7 +305,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _hand_back(self) -> None:
         if not self._is_tunnel:
-            self._keeper.freed(self)
+            self._pool.freed(self)
 
     def _give_up(self, error: NoAnswerError) -> None:
         exchange, self._exchange = self._exchange, None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
 from memlane.aws._extra import aiohappyeyeballs
-from memlane.aws.connection import Connection, Keeper
+from memlane.aws.connection import Connection, Pool
 from memlane.aws.endpoints import Endpoint
 from memlane.aws.failures import NoAnswerError, broken_tls, named, turned_away
 from memlane.aws.route import Route, address
@@ -30,13 +30,13 @@ class Opener:
 
     Args:
         route: The way to the servers, prepared where there is TLS.
-        keeper: Whose the connections will be.
+        pool: Whose the connections will be.
     """
 
-    def __init__(self, route: Route, keeper: Keeper) -> None:
+    def __init__(self, route: Route, pool: Pool) -> None:
         self._loop = asyncio.get_running_loop()
         self._route = route
-        self._keeper = keeper
+        self._pool = pool
         self._found: dict[tuple[str, int], tuple[float, asyncio.Task[Addresses]]] = {}
         self._turn = -1
 
@@ -74,7 +74,7 @@ class Opener:
             # It keeps that to itself while it takes back the slower ones of its attempts.
             opened.close()
             raise asyncio.CancelledError
-        connection = Connection(endpoint, self._keeper)
+        connection = Connection(endpoint, self._pool)
         try:
             await self._loop.create_connection(
                 lambda: connection,

@@ -17,7 +17,7 @@ LARGE = b"x" * (8 * PIECE)
 
 
 class Alone:
-    """The keeper of one connection."""
+    """The pool of one connection."""
 
     max_answer = 1000
 
@@ -125,8 +125,8 @@ async def test_a_connection_that_is_no_longer_one() -> None:
 
 async def test_given_up_and_then_cut() -> None:
     """An answer that ends with its connection is not whole because we ended that."""
-    keeper = Alone()
-    made = Connection(NOWHERE, keeper)
+    pool = Alone()
+    made = Connection(NOWHERE, pool)
     made.connection_made(Full())
     asking = asyncio.create_task(ask(made, b"{}"))
     await asyncio.sleep(0)
@@ -135,13 +135,13 @@ async def test_given_up_and_then_cut() -> None:
     with pytest.raises(asyncio.CancelledError):
         await asking
     made.connection_lost(None)
-    assert keeper.freed_times == 0
+    assert pool.freed_times == 0
 
 
 async def test_given_up_and_then_answered() -> None:
     """In the same turn: it is nobody's any more, and its connection goes with it."""
-    keeper = Alone()
-    made = Connection(NOWHERE, keeper)
+    pool = Alone()
+    made = Connection(NOWHERE, pool)
     made.connection_made(full := Full())
     asking = asyncio.create_task(ask(made, b"{}"))
     await asyncio.sleep(0)
@@ -149,7 +149,7 @@ async def test_given_up_and_then_answered() -> None:
     hear(made, OK)
     with pytest.raises(asyncio.CancelledError):
         await asking
-    assert keeper.freed_times == 0
+    assert pool.freed_times == 0
     assert full.is_aborted
 
 
