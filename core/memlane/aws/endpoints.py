@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
-from urllib.parse import urlsplit
+from typing import Final, NamedTuple
+from urllib.parse import SplitResult, urlsplit
 
 from memlane.aws._endpoint_table import HOSTS, ODD_HOSTS, PARTITIONS
 from memlane.aws.signing import canonical_path
 from memlane.errors import ValidationError
 from memlane.patterns import lazy
 
-__all__ = ("Endpoint", "Endpoints", "partition_of")
+__all__ = ("PORTS", "Endpoint", "Endpoints", "address", "partition_of", "plain_host")
 
+PORTS: Final = {"http": 80, "https": 443}
+"""Where a scheme's servers listen, when a URL says nothing else."""
+
+_host = lazy(r"[A-Za-z0-9._\-]+|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._\-]+)?")
 _region = lazy(r"[a-z0-9](?:[a-z0-9\-]{0,61}[a-z0-9])?")
 
 
@@ -34,6 +38,27 @@ class Endpoint(NamedTuple):
         """Return where a request's path is on that host."""
         # A prefix with the root is the prefix: no segment is empty.
         return self.prefix if self.prefix and path == "/" else self.prefix + path
+
+
+def plain_host(parts: SplitResult) -> str:
+    """Return a URL's host as it is looked up and written in headers; of IPv6 without brackets.
+
+    Raises:
+        ValueError: No host can have that name.
+    """
+    host = parts.hostname or ""
+    if not host.isascii():
+        host = host.encode("idna").decode("ascii")
+    if not _host().fullmatch(host):
+        # Not quoted: cut out of an odd URL, it may be a password.
+        raise ValueError("no host")
+    return host
+
+
+def address(endpoint: Endpoint) -> tuple[str, int]:
+    """Return an endpoint's host, of IPv6 without brackets, and port."""
+    parts = urlsplit(f"//{endpoint.host}")
+    return parts.hostname or "", parts.port or PORTS[endpoint.scheme]
 
 
 def partition_of(region: str) -> tuple[str, str, str]:
@@ -113,27 +138,22 @@ class Endpoints:
 
 
 def _parsed(service: str, url: str) -> Endpoint:
-    wrong = ValidationError(
-        f"the endpoint URL of {service!r} cannot be used",
-        remedy="give scheme, host and port, such as http://127.0.0.1:4566",
-    )
+    parts, host, port = urlsplit(""), "", None
     try:
         parts = urlsplit(url)
-        port = parts.port
-    except ValueError as exc:
-        raise wrong from exc
-    host = parts.hostname
+        host, port = plain_host(parts), parts.port
+        canonical_path(parts.path.rstrip("/") or "/")
+    except (ValueError, ValidationError):
+        host = ""
     odd = parts.username or parts.password or parts.query or parts.fragment
-    prefix = parts.path.rstrip("/")
-    if prefix:
-        try:
-            canonical_path(prefix)
-        except ValidationError as exc:
-            raise wrong from exc
-    if parts.scheme not in {"http", "https"} or not host or odd or not url.isascii():
-        raise wrong
+    if not host or parts.scheme not in PORTS or odd or not url.isascii():
+        # Not chained: what made it unreadable may be a password.
+        raise ValidationError(
+            f"the endpoint URL of {service!r} cannot be used",
+            remedy="give scheme, host and port, such as http://127.0.0.1:4566",
+        )
     if ":" in host:
         host = f"[{host}]"
-    if port is not None and port != {"http": 80, "https": 443}[parts.scheme]:
+    if port is not None and port != PORTS[parts.scheme]:
         host = f"{host}:{port}"
-    return Endpoint(parts.scheme, host, prefix)
+    return Endpoint(parts.scheme, host, parts.path.rstrip("/"))

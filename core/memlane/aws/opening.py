@@ -11,9 +11,9 @@ from typing import Any, Final, TypeAlias
 
 from memlane.aws._extra import aiohappyeyeballs
 from memlane.aws.connection import Connection, Pool
-from memlane.aws.endpoints import Endpoint
+from memlane.aws.endpoints import Endpoint, address
 from memlane.aws.failures import NoAnswerError, broken_tls, named, turned_away
-from memlane.aws.route import Route, address
+from memlane.aws.route import Route
 
 __all__ = ("Opener",)
 

@@ -7,17 +7,13 @@ import ssl
 from base64 import b64encode
 from collections.abc import Iterable
 from typing import Final, NamedTuple
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
-from memlane.aws.endpoints import Endpoint
+from memlane.aws.endpoints import PORTS, Endpoint, address, plain_host
 from memlane.errors import ValidationError
-from memlane.patterns import lazy
 from memlane.runtime import WorkerThreads
 
-__all__ = ("DIRECT", "Proxy", "Route", "address", "plain_host")
-
-_PORTS: Final = {"http": 80, "https": 443}
-_host = lazy(r"[A-Za-z0-9._\-]+|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._\-]+)?")
+__all__ = ("DIRECT", "Proxy", "Route")
 
 
 class Proxy(NamedTuple):
@@ -111,7 +107,7 @@ class Route:
             named = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()
         except ValueError:
             host = ""
-        if parts.scheme not in _PORTS or not host:
+        if parts.scheme not in PORTS or not host:
             # Neither quoted nor chained: it may have a password.
             raise ValidationError(
                 "the proxy's URL cannot be used",
@@ -120,28 +116,7 @@ class Route:
         if parts.username is not None:
             token = b64encode(named).decode()
             self.proxy_headers = {"Proxy-Authorization": f"Basic {token}"}
-        self.proxy = Proxy(parts.scheme, host, port or _PORTS[parts.scheme])
-
-
-def plain_host(parts: SplitResult) -> str:
-    """Return a URL's host as it is looked up and written in headers; of IPv6 without brackets.
-
-    Raises:
-        ValueError: No host can have that name.
-    """
-    host = parts.hostname or ""
-    if not host.isascii():
-        host = host.encode("idna").decode("ascii")
-    if not _host().fullmatch(host):
-        # Not quoted: cut out of an odd URL, it may be a password.
-        raise ValueError("no host")
-    return host
-
-
-def address(endpoint: Endpoint) -> tuple[str, int]:
-    """Return an endpoint's host, of IPv6 without brackets, and port."""
-    parts = urlsplit(f"//{endpoint.host}")
-    return parts.hostname or "", parts.port or _PORTS[endpoint.scheme]
+        self.proxy = Proxy(parts.scheme, host, port or PORTS[parts.scheme])
 
 
 def _names(spared: str, host: str, port: int) -> bool:

@@ -97,13 +97,14 @@ def test_urls_of_ones_own_come_first() -> None:
 @pytest.mark.parametrize(
     "url",
     ["", "localhost:4566", "ftp://h", "http://", "http://u:p@h", "http://h?x=1", "http://h#x",
-     "http://h:port", "http://h\u00e4"],
+     "http://h:port", "http://h\u00e4", "http://h h", "http://h\u2100:u:p@h", "http://[u:p"],
 )  # fmt: skip
 def test_urls_that_cannot_be_asked_are_refused(url: str) -> None:
     """When the plane is made, naming the service and not the URL, which may hold a password."""
     with pytest.raises(ValidationError, match="'sts'") as caught:
         Endpoints("us-east-1", {"sts": url})
     assert "u:p" not in str(caught.value)
+    assert caught.value.__context__ is None
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ import anyio
 
 from memlane.aws._extra import orjson
 from memlane.aws.credentials.vending import question, read_answer
-from memlane.aws.endpoints import Endpoint
+from memlane.aws.endpoints import Endpoint, plain_host
 from memlane.aws.failures import NoAnswerError
-from memlane.aws.route import Route, plain_host
+from memlane.aws.route import Route
 from memlane.aws.transport import Transport
 from memlane.aws.wire import Request, Timeouts
 from memlane.errors import (
