@@ -21,7 +21,7 @@ __all__ = ("server",)
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
 
-def when_begun(monkeypatch: pytest.MonkeyPatch, act: Callable[[int], None]) -> None:
+def when_begun(monkeypatch: pytest.MonkeyPatch, act: Callable[[int], object]) -> None:
     """Call `act` with each exchange's number as soon as it has begun."""
     begin = Connection.begin
     begun = 0

@@ -22,7 +22,8 @@ _NOBODY: Final = "memlane-doctor"
 
 async def cloud_checks(settings: Settings, *, tenant: str | None) -> AsyncIterator[Verdict]:
     """Ask for credentials, embed a sentence, and read nobody's memory."""
-    missing = [name for name in ("httptools", "aiohappyeyeballs", "orjson") if find_spec(name) is None]
+    needed = ("httptools", "aiohappyeyeballs", "orjson")
+    missing = [name for name in needed if find_spec(name) is None]
     yield Verdict(
         "extra aws",
         not missing,
