@@ -215,11 +215,14 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_reusable = False
         self._transport = None
-        if self._is_until_end and exc is None:
-            self._finish(is_reusable=False)
-            self._hand_back()
-        if self._exchange is not None:
-            self._fail(exc)
+        exchange = self._exchange
+        if exchange is not None:
+            if self._is_until_end and exc is None:
+                self._finish(is_reusable=False)
+            if exchange.is_answered:
+                self._hand_back()
+            else:
+                self._fail(exc)
         self.resume_writing()
         self._pool.gone(self)
 

@@ -71,7 +71,7 @@ class Transport:
             self._bounds.close()
             if self._pruning is not None:
                 self._pruning.cancel()
-            for connection in self._open:
+            for connection in list(self._open):
                 connection.close()
         if self._open:
             # That takes some turns of the loop, which there might be none of after this.

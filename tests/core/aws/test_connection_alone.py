@@ -138,6 +138,21 @@ async def test_given_up_and_then_cut() -> None:
     assert pool.freed_times == 0
 
 
+async def test_given_up_as_its_answer_ends() -> None:
+    """With the connection, in the same turn: its place is given up once."""
+    pool = Alone()
+    made = Connection(NOWHERE, pool)
+    made.connection_made(Full())
+    asking = asyncio.create_task(ask(made, b"{}"))
+    await asyncio.sleep(0)
+    hear(made, head("Date: today") + b"all")
+    asking.cancel()
+    made.connection_lost(None)
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert pool.freed_times == 0
+
+
 async def test_given_up_and_then_answered() -> None:
     """In the same turn: it is nobody's any more, and its connection goes with it."""
     pool = Alone()
