@@ -258,13 +258,17 @@ class BedrockEmbedder:
         if len(batch.chunks) == 1:
             await self._work(channel, batch, waiting)
             return
+        failed: list[Exception] = []
         try:
+            # `together` would do the same; the loop's own group costs a third of it.
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(batch.concurrency, len(batch.chunks))):
                     group.create_task(self._work(channel, batch, waiting))
         except ExceptionGroup as failures:
-            # `together` would do the same; the loop's own group costs a third of it.
-            raise failures.exceptions[0] from None
+            failed += failures.exceptions
+        if failed:
+            # Not from within, where it would lose what it comes from, or get another context.
+            raise failed[0]
 
     async def _work(self, channel: Channel, batch: _Batch, waiting: Iterator[_Chunk]) -> None:
         for chunk in waiting:

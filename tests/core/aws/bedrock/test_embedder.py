@@ -287,12 +287,16 @@ async def test_an_answer_for_fewer_texts_is_refused(make: Make, server: Answerin
         await make(COHERE).embed(texts(3), purpose="document")
 
 
-async def test_an_answer_that_is_cut_is_no_answer(make: Make, server: Answering) -> None:
-    """JSON that ends early is the service's failure, not the model's."""
+@pytest.mark.parametrize("count", [1, 3])
+async def test_an_answer_that_is_cut_is_no_answer(
+    make: Make, server: Answering, count: int
+) -> None:
+    """JSON that ends early is the service's failure, and one of several says why as one alone."""
     server.answer = lambda _: Answer(b'{"embedding": [0.1, 0.2')
     with pytest.raises(UnavailableError) as caught:
-        await make().embed(["text 1"], purpose="document")
+        await make().embed(texts(count), purpose="document")
     assert caught.value.wire_operation == "InvokeModel"
+    assert isinstance(caught.value.__cause__, ValueError)
 
 
 @pytest.mark.parametrize(
