@@ -77,6 +77,32 @@ def test_onboarding_a_user(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) 
     assert len(emulator.blocking.indexes()["my-memory"]) == 1
 
 
+def test_each_users_own_index(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
+    """What looks at a whole tenant looks at one user's, and wants to be told whose."""
+    here = "arn:aws:s3vectors:*:*:bucket/my-memory/index/memory-${aws:PrincipalTag/UserID}"
+    trusted = {"AWS": "arn:aws:iam::111122223333:root"}
+    role = emulator.blocking.put_role(
+        "per-user",
+        trust=_allowing(Principal=trusted, Action=["sts:AssumeRole", "sts:TagSession"]),
+        policy=_allowing(Action="s3vectors:*", Resource=here),
+    )
+    monkeypatch.setenv("MEMLANE_TENANCY", "per-user")
+    monkeypatch.setenv("MEMLANE_ROLE_ARN", role)
+    assert told("onboard", "acme", "--user", "ada")["made"] is True
+    stored = run("store", "Prefers window seats", "--tenant", "acme", "--user", "ada")
+    assert stored.exit_code == 0, stored.stderr
+    for verb in ("sweep", "stats", "users"):
+        assert "user=" in run(verb, "acme").stderr
+    assert told("sweep", "acme", "--user", "ada") == {"tenant": "acme", "deleted": 0}
+    assert told("stats", "acme", "--user", "ada")["records"] == 1
+    assert run("users", "acme", "--user", "ada").stdout == "ada\n"
+    assert told("forget-tenant", "acme", "--user", "ada", "--yes")["deleted"] == 1
+
+
+def _allowing(**statement: Any) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement}]}
+
+
 def test_sweeping(clock: FakeClock, emulator: Emulator) -> None:
     """What expired is deleted, and counted."""
     ada = Scope("ada", tenant="acme")
